@@ -1,0 +1,224 @@
+"""Errors as their meaning. Each carries the spec's errcode; `homeserver/http/errors.py` alone knows HTTP statuses.
+
+The message of an error is read by people: one sentence saying what was wrong and, where it helps, what was expected.
+Spec: Client-Server API, "Standard error response" and the error lists of each operation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class MatrixError(Exception):
+    """An answer that is not success. `extra` holds further members of the error body (such as `soft_logout`)."""
+
+    errcode: ClassVar[str] = "M_UNKNOWN"
+
+    def __init__(self, message: str = "", **extra: Any) -> None:
+        super().__init__(message)
+        self.message = message or type(self).__name__
+        self.extra = extra
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body of the answer."""
+        return {"errcode": self.errcode, "error": self.message, **self.extra}
+
+
+class Unknown(MatrixError):
+    """Something went wrong that has no code of its own."""
+
+
+class Forbidden(MatrixError):
+    errcode = "M_FORBIDDEN"
+
+
+class UnknownToken(MatrixError):
+    errcode = "M_UNKNOWN_TOKEN"
+
+
+class MissingToken(MatrixError):
+    errcode = "M_MISSING_TOKEN"
+
+
+class UserLocked(MatrixError):
+    errcode = "M_USER_LOCKED"
+
+
+class UserSuspended(MatrixError):
+    errcode = "M_USER_SUSPENDED"
+
+
+class UserDeactivated(MatrixError):
+    errcode = "M_USER_DEACTIVATED"
+
+
+class BadJson(MatrixError):
+    errcode = "M_BAD_JSON"
+
+
+class NotJson(MatrixError):
+    errcode = "M_NOT_JSON"
+
+
+class NotFound(MatrixError):
+    errcode = "M_NOT_FOUND"
+
+
+class LimitExceeded(MatrixError):
+    """Too many requests. `retry_after_ms`: how long to wait, in milliseconds (also sent as Retry-After)."""
+
+    errcode = "M_LIMIT_EXCEEDED"
+
+    def __init__(self, message: str = "Too many requests", *, retry_after_ms: int) -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms)
+        self.retry_after_ms = retry_after_ms
+
+
+class Unrecognized(MatrixError):
+    """No such endpoint (404)."""
+
+    errcode = "M_UNRECOGNIZED"
+
+
+class MethodNotAllowed(Unrecognized):
+    """The path exists, the method does not (405)."""
+
+
+class Unauthorized(MatrixError):
+    errcode = "M_UNAUTHORIZED"
+
+
+class UserInUse(MatrixError):
+    errcode = "M_USER_IN_USE"
+
+
+class InvalidUsername(MatrixError):
+    errcode = "M_INVALID_USERNAME"
+
+
+class RoomInUse(MatrixError):
+    errcode = "M_ROOM_IN_USE"
+
+
+class InvalidRoomState(MatrixError):
+    errcode = "M_INVALID_ROOM_STATE"
+
+
+class UnsupportedRoomVersion(MatrixError):
+    errcode = "M_UNSUPPORTED_ROOM_VERSION"
+
+
+class IncompatibleRoomVersion(MatrixError):
+    errcode = "M_INCOMPATIBLE_ROOM_VERSION"
+
+
+class BadState(MatrixError):
+    errcode = "M_BAD_STATE"
+
+
+class GuestAccessForbidden(MatrixError):
+    errcode = "M_GUEST_ACCESS_FORBIDDEN"
+
+
+class CaptchaNeeded(MatrixError):
+    errcode = "M_CAPTCHA_NEEDED"
+
+
+class CaptchaInvalid(MatrixError):
+    errcode = "M_CAPTCHA_INVALID"
+
+
+class MissingParam(MatrixError):
+    errcode = "M_MISSING_PARAM"
+
+
+class InvalidParam(MatrixError):
+    errcode = "M_INVALID_PARAM"
+
+
+class TooLarge(MatrixError):
+    errcode = "M_TOO_LARGE"
+
+
+class Exclusive(MatrixError):
+    errcode = "M_EXCLUSIVE"
+
+
+class ResourceLimitExceeded(MatrixError):
+    errcode = "M_RESOURCE_LIMIT_EXCEEDED"
+
+
+class WeakPassword(MatrixError):
+    errcode = "M_WEAK_PASSWORD"
+
+
+class UnableToAuthoriseJoin(MatrixError):
+    errcode = "M_UNABLE_TO_AUTHORISE_JOIN"
+
+
+class UnableToGrantJoin(MatrixError):
+    errcode = "M_UNABLE_TO_GRANT_JOIN"
+
+
+class CannotLeaveServerNoticeRoom(MatrixError):
+    errcode = "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"
+
+
+class ThreepidInUse(MatrixError):
+    errcode = "M_THREEPID_IN_USE"
+
+
+class ThreepidNotFound(MatrixError):
+    errcode = "M_THREEPID_NOT_FOUND"
+
+
+class BadAlias(MatrixError):
+    errcode = "M_BAD_ALIAS"
+
+
+class DuplicateAnnotation(MatrixError):
+    errcode = "M_DUPLICATE_ANNOTATION"
+
+
+class UrlNotSet(MatrixError):
+    errcode = "M_URL_NOT_SET"
+
+
+class BadStatus(MatrixError):
+    errcode = "M_BAD_STATUS"
+
+
+class ConnectionFailed(MatrixError):
+    errcode = "M_CONNECTION_FAILED"
+
+
+class ConnectionTimeout(MatrixError):
+    errcode = "M_CONNECTION_TIMEOUT"
+
+
+class NotYetUploaded(MatrixError):
+    errcode = "M_NOT_YET_UPLOADED"
+
+
+class UnknownPos(MatrixError):
+    errcode = "M_UNKNOWN_POS"
+
+
+class ThreepidDenied(MatrixError):
+    errcode = "M_THREEPID_DENIED"
+
+
+class ProfileTooLarge(MatrixError):
+    errcode = "M_PROFILE_TOO_LARGE"
+
+
+class KeyTooLarge(MatrixError):
+    errcode = "M_KEY_TOO_LARGE"
+
+
+class WrongRoomKeysVersion(MatrixError):
+    errcode = "M_WRONG_ROOM_KEYS_VERSION"
+
+
+class Unavailable(MatrixError):
+    """The server cannot do this now (503), such as a full disk; nothing was changed."""

@@ -52,6 +52,19 @@ class Transaction(Reader, Protocol):
         """As `add`, but of several rows with the same (sql, key) in one batch only the last is written."""
         ...
 
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call back right after COMMIT: in job order, on the loop, before any result of the batch is delivered.
+
+        This is where what is kept in memory follows what was written, so that whoever sees `Database.position`
+        sees memory that is as new. Forgotten when the batch is rolled back. Must not raise.
+        """
+        ...
+
+    def on_abort(self, callback: Callable[[], None]) -> None:
+        """Call back when this job has failed for good (its own transaction, run alone, was rolled back), before the
+        next job runs. Not called when a shared batch is rolled back, since its jobs then run again."""
+        ...
+
 
 Job = Callable[[Transaction], Awaitable[T]]
 

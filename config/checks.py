@@ -1,0 +1,124 @@
+"""What the types cannot say: rules between settings, and rules about their meaning."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from config.problems import Problem
+from config.secret import weakness
+from config.settings import Listener, Registration, Settings, Webchat
+
+# Spec: appendices, "Server Name": a DNS name, an IPv4 literal or an IPv6 literal in brackets, and maybe a port.
+SERVER_NAME = re.compile(r"^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,255})(?::[0-9]{1,5})?$")
+MAXIMUM_SERVER_NAME = 230
+
+
+def check(settings: Settings) -> Iterator[Problem]:
+    """Everything that makes these settings unusable."""
+    if not SERVER_NAME.match(settings.server_name) or len(settings.server_name) > MAXIMUM_SERVER_NAME:
+        yield Problem(
+            "server_name", f"expected a host name such as example.org, without scheme, got {settings.server_name!r}"
+        )
+    elif settings.server_name != settings.server_name.lower():
+        yield Problem("server_name", f"expected lower case, got {settings.server_name!r}")
+    if not is_web_address(settings.public_base_url):
+        yield Problem(
+            "public_base_url", f"expected http:// or https:// and a host name, got {settings.public_base_url!r}"
+        )
+    yield from check_listeners(settings.listeners)
+    yield from check_database(settings)
+    yield from check_registration(settings.registration)
+    yield from check_webchat(settings.webchat, settings.server_name)
+    for index, contact in enumerate(settings.support.contacts):
+        if contact.matrix_id is None and contact.email_address is None:
+            yield Problem(f"support.contacts[{index}]", "expected a matrix_id or an email_address")
+
+
+def check_listeners(listeners: list[Listener]) -> Iterator[Problem]:
+    seen: set[tuple[str, int]] = set()
+    for index, listener in enumerate(listeners):
+        path = f"listeners[{index}]"
+        if (listener.host, listener.port) in seen:
+            yield Problem(path, f"{listener.host} port {listener.port} is taken by an earlier listener")
+        seen.add((listener.host, listener.port))
+        if (listener.tls_certificate_file is None) != (listener.tls_key_file is None):
+            given, missing = ("tls_certificate_file", "tls_key_file")
+            if listener.tls_certificate_file is None:
+                given, missing = missing, given
+            yield Problem(f"{path}.{missing}", f"is missing: expected a file, since {given} is set")
+        for place, text in enumerate(listener.trusted_proxies):
+            if not is_network(text):
+                yield Problem(
+                    f"{path}.trusted_proxies[{place}]",
+                    f"expected an address or network such as 127.0.0.1 or 10.0.0.0/8, got {text!r}",
+                )
+
+
+def check_database(settings: Settings) -> Iterator[Problem]:
+    if settings.database.url is None:
+        return
+    parts = urlsplit(settings.database.url.reveal())
+    if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
+        yield Problem("database.url", "expected postgresql://user:password@host:5432/database (it is not shown here)")
+
+
+def check_registration(registration: Registration) -> Iterator[Problem]:
+    secret = registration.shared_secret
+    weak = weakness(secret.reveal()) if secret is not None else None
+    if weak is not None:
+        yield Problem("registration.shared_secret", f"{weak}: put there what `openssl rand -hex 32` prints")
+    recaptcha = registration.recaptcha
+    if (recaptcha.site_key is None) != (recaptcha.secret_key is None):
+        missing = "site_key" if recaptcha.site_key is None else "secret_key"
+        yield Problem(f"registration.recaptcha.{missing}", "is missing: reCAPTCHA needs both of its keys")
+    verified = registration.token_required or recaptcha.site_key is not None
+    if registration.enabled and not verified and not registration.open_without_verification:
+        yield Problem(
+            "registration.enabled",
+            "registration is open to everybody: set token_required: true, or recaptcha, or "
+            "open_without_verification: true if that is meant",
+        )
+
+
+def check_webchat(webchat: Webchat, server_name: str) -> Iterator[Problem]:
+    if webchat.enabled and not webchat.sites:
+        yield Problem("webchat.sites", "expected at least one site, since webchat.enabled is true")
+    keys: set[str] = set()
+    for index, site in enumerate(webchat.sites):
+        path = f"webchat.sites[{index}]"
+        if site.key in keys:
+            yield Problem(f"{path}.key", f"{site.key!r} is taken by an earlier site")
+        keys.add(site.key)
+        for place, origin in enumerate(site.origins):
+            if not is_origin(origin):
+                yield Problem(
+                    f"{path}.origins[{place}]", f"expected an origin such as https://shop.example.org, got {origin!r}"
+                )
+        for place, user in enumerate(site.staff):
+            if not re.match(r"^@[^:\s]+:.+$", user) or user.partition(":")[2] != server_name:
+                yield Problem(
+                    f"{path}.staff[{place}]", f"expected a user of this server, @name:{server_name}, got {user!r}"
+                )
+
+
+def is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
+    except ValueError:
+        return False
+
+
+def is_origin(text: str) -> bool:
+    return is_web_address(text) and urlsplit(text).path == "" and "@" not in text and "*" not in text

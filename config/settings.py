@@ -1,0 +1,312 @@
+"""Every setting, with its type, its meaning and its default. The sample, the reference page and the loader's messages
+are all made from this file, so a setting that is not here does not exist.
+
+Files are relative to the configuration file's folder. A field of type `Secret` may be written in the file, named as
+`<setting>_file`, or given in the environment as `HALFDOOR_<PATH>` or `HALFDOOR_<PATH>_FILE`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from config.secret import Secret
+
+Api = Literal["client", "admin", "webchat"]
+Level = Literal["debug", "info", "warning", "error"]
+RoomVersionId = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]
+WebAddress = Annotated[str, Meta(pattern=r"^https?://")]
+
+
+def doc(text: str, *examples: Any, **bounds: Any) -> Meta:
+    """A setting's description, what a sample may show for it where the default says little, and its bounds."""
+    return Meta(description=text, examples=list(examples) or None, **bounds)
+
+
+class Listener(Struct, frozen=True, kw_only=True):
+    """An address that the server answers on."""
+
+    host: Annotated[str, doc("Address to bind: 127.0.0.1 behind a proxy on this machine, 0.0.0.0 or :: for all.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, doc("TCP port.", ge=1, le=65535)] = 8008
+    tls_certificate_file: Annotated[
+        Path | None,
+        doc("PEM file with the certificate chain, for TLS without a proxy.", "/etc/ssl/halfdoor/fullchain.pem"),
+    ] = None
+    tls_key_file: Annotated[
+        Path | None, doc("PEM file with the certificate's key.", "/etc/ssl/halfdoor/privkey.pem")
+    ] = None
+    trusted_proxies: Annotated[
+        list[str],
+        doc("Addresses or networks of reverse proxies. Only their X-Forwarded-For is believed.", ["127.0.0.1", "::1"]),
+    ] = field(default_factory=list)
+    apis: Annotated[
+        list[Api],
+        doc(
+            "What is served here: client (Client-Server API, application services' calls, well-known), admin "
+            "(operators' API under /_synapse/admin), webchat (the website widget)."
+        ),
+    ] = field(default_factory=lambda: ["client", "admin", "webchat"])
+
+
+class Database(Struct, frozen=True, kw_only=True):
+    """Where everything is kept: an SQLite file, or PostgreSQL when `url` is set."""
+
+    sqlite_file: Annotated[Path, doc("The embedded database.")] = Path("halfdoor.db")
+    url: Annotated[
+        Secret | None,
+        doc(
+            "PostgreSQL instead of SQLite, as postgresql://user:password@host:5432/database.",
+            "secrets/database_url",
+        ),
+    ] = None
+    pool_size: Annotated[int, doc("PostgreSQL connections for reading.", ge=1, le=100)] = 5
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """A document that people must accept when they register."""
+
+    name: Annotated[str, doc("Identifier of the policy.", "privacy", pattern=r"^[a-zA-Z0-9_.-]+$")]
+    version: Annotated[str, doc("Version of the policy.", "1.0", min_length=1)]
+    language: Annotated[str, doc("Language of the document.")] = "en"
+    title: Annotated[str, doc("What it is called.", "Privacy policy", min_length=1)]
+    url: Annotated[WebAddress, doc("Where it can be read.", "https://example.org/privacy")]
+
+
+class Recaptcha(Struct, frozen=True, kw_only=True):
+    """Google's reCAPTCHA as a stage of registration; used when both keys are set."""
+
+    site_key: Annotated[str | None, doc("The public key, shown to clients.", "6Lc-public-key")] = None
+    secret_key: Annotated[Secret | None, doc("The private key.", "secrets/recaptcha_secret_key")] = None
+    verify_url: Annotated[WebAddress, doc("Where answers are verified.")] = (
+        "https://www.google.com/recaptcha/api/siteverify"
+    )
+
+
+class Registration(Struct, frozen=True, kw_only=True):
+    """Who may make an account."""
+
+    enabled: Annotated[bool, doc("Whether clients may register accounts. Operators always may.")] = False
+    open_without_verification: Annotated[
+        bool,
+        doc(
+            "Registration with neither token nor recaptcha attracts spammers within days. The server refuses to start "
+            "with such a registration unless this says that it is meant."
+        ),
+    ] = False
+    token_required: Annotated[
+        bool, doc("Ask for a registration token, which an operator hands out (halfdoor token add).")
+    ] = False
+    guests: Annotated[bool, doc("Whether guest accounts may be made.")] = False
+    shared_secret: Annotated[
+        Secret | None,
+        doc(
+            "Lets whoever knows it register accounts, also administrators, at /_synapse/admin/v1/register. "
+            "halfdoor user add uses it.",
+            "secrets/registration_shared_secret",
+        ),
+    ] = None
+    terms: Annotated[list[Terms], doc("Documents to accept.")] = field(default_factory=list)
+    recaptcha: Annotated[Recaptcha, doc("reCAPTCHA's keys.")] = Recaptcha()
+
+
+class Passwords(Struct, frozen=True, kw_only=True):
+    """What a password must be, and how it is stored (argon2id)."""
+
+    enabled: Annotated[bool, doc("Whether people log in with passwords.")] = True
+    minimum_length: Annotated[int, doc("Characters a new password must have at least.", ge=1, le=512)] = 8
+    require_digit: Annotated[bool, doc("Ask for a digit.")] = False
+    require_lowercase: Annotated[bool, doc("Ask for a lower-case letter.")] = False
+    require_uppercase: Annotated[bool, doc("Ask for an upper-case letter.")] = False
+    require_symbol: Annotated[bool, doc("Ask for a character that is neither letter nor digit.")] = False
+    argon2_memory_kib: Annotated[int, doc("Memory that one hash takes, in KiB.", ge=8192, le=4194304)] = 19456
+    argon2_iterations: Annotated[int, doc("Passes over that memory.", ge=1, le=100)] = 2
+
+
+class Sessions(Struct, frozen=True, kw_only=True):
+    """How long a login lasts."""
+
+    access_token_lifetime_seconds: Annotated[
+        int, doc("Lifetime of access tokens of clients that do not refresh; 0 is for ever.", ge=0)
+    ] = 0
+    refreshable_access_token_lifetime_seconds: Annotated[
+        int, doc("Lifetime of access tokens of clients that refresh them.", ge=10)
+    ] = 300
+    refresh_token_lifetime_seconds: Annotated[int, doc("Lifetime of unused refresh tokens; 0 is for ever.", ge=0)] = 0
+
+
+class RateLimit(Struct, frozen=True, kw_only=True):
+    """A bucket: `burst` calls at once, refilled by `per_second`."""
+
+    per_second: Annotated[float, doc("Calls a second in the long run.", gt=0)]
+    burst: Annotated[int, doc("Calls at once.", ge=1)]
+
+
+class RateLimits(Struct, frozen=True, kw_only=True):
+    """How often one account, address or room may do what. Administrators and application services are not limited."""
+
+    enabled: Annotated[bool, doc("False switches every limit off, for tests and benchmarks.")] = True
+    read: Annotated[RateLimit, doc("Reading.")] = RateLimit(per_second=50, burst=200)
+    message: Annotated[RateLimit, doc("Sending events.")] = RateLimit(per_second=5, burst=30)
+    login: Annotated[RateLimit, doc("Logging in.")] = RateLimit(per_second=0.2, burst=10)
+    registration: Annotated[RateLimit, doc("Registering.")] = RateLimit(per_second=0.1, burst=5)
+    join: Annotated[RateLimit, doc("Joining and knocking.")] = RateLimit(per_second=0.5, burst=20)
+    invite: Annotated[RateLimit, doc("Inviting.")] = RateLimit(per_second=0.5, burst=20)
+    create_room: Annotated[RateLimit, doc("Creating rooms.")] = RateLimit(per_second=0.2, burst=10)
+    report: Annotated[RateLimit, doc("Reporting.")] = RateLimit(per_second=0.1, burst=5)
+    search: Annotated[RateLimit, doc("Searching.")] = RateLimit(per_second=1, burst=10)
+    typing: Annotated[RateLimit, doc("Typing notices.")] = RateLimit(per_second=2, burst=20)
+
+
+class Rooms(Struct, frozen=True, kw_only=True):
+    """Rooms that are made here."""
+
+    default_version: Annotated[
+        RoomVersionId,
+        doc("Version of new rooms. Some older clients cannot read the room ids of version 12; 11 suits them."),
+    ] = "12"
+    creation_for_everyone: Annotated[bool, doc("False: only administrators create rooms.")] = True
+    directory_for_everyone: Annotated[bool, doc("False: only administrators publish rooms in the directory.")] = True
+    invites_at_creation_max: Annotated[int, doc("People whom one createRoom may invite.", ge=0, le=10000)] = 100
+
+
+class Presence(Struct, frozen=True, kw_only=True):
+    """Who is online."""
+
+    enabled: Annotated[bool, doc("False: nobody's presence is kept or sent.")] = True
+
+
+class UserDirectory(Struct, frozen=True, kw_only=True):
+    """Finding people."""
+
+    enabled: Annotated[bool, doc("False: searches find nobody.")] = True
+    search_all_users: Annotated[
+        bool, doc("True: everybody finds everybody; False: people who share a room or are in a public one.")
+    ] = False
+
+
+class Sync(Struct, frozen=True, kw_only=True):
+    """Bounds of /sync and its relatives."""
+
+    timeout_max_ms: Annotated[int, doc("Longest wait of a long poll, in milliseconds.", ge=0, le=600000)] = 120000
+    timeline_limit_default: Annotated[int, doc("Events of a room where the client names no limit.", ge=1, le=100)] = 10
+    timeline_limit_max: Annotated[int, doc("Most events of a room in one answer.", ge=1, le=1000)] = 100
+    page_limit_max: Annotated[int, doc("Most events of one /messages answer.", ge=1, le=1000)] = 1000
+
+
+class Logging(Struct, frozen=True, kw_only=True):
+    """What is written to standard error."""
+
+    format: Annotated[Literal["console", "json"], doc("console for people, json for collectors.")] = "console"
+    level: Annotated[Level, doc("What is written.")] = "info"
+    levels: Annotated[
+        dict[str, Level], doc("Levels of single parts, by logger name.", {"homeserver.sync": "debug"})
+    ] = field(default_factory=dict)
+
+
+class Metrics(Struct, frozen=True, kw_only=True):
+    """Prometheus metrics, at an address of their own and without authentication: keep it private."""
+
+    enabled: Annotated[bool, doc("Whether metrics are served.")] = False
+    host: Annotated[str, doc("Address to bind.")] = "127.0.0.1"
+    port: Annotated[int, doc("TCP port; metrics are at /metrics.", ge=1, le=65535)] = 9108
+
+
+class AppServices(Struct, frozen=True, kw_only=True):
+    """Application services (bridges)."""
+
+    registration_files: Annotated[list[Path], doc("Their registration files.", ["bridges/irc.yaml"])] = field(
+        default_factory=list
+    )
+
+
+class WebchatSite(Struct, frozen=True, kw_only=True):
+    """A website with the chat widget on it."""
+
+    key: Annotated[str, doc("Public name of the site, given to widget.js.", "shop", pattern=r"^[a-zA-Z0-9_-]{3,64}$")]
+    name: Annotated[str, doc("What visitors' rooms are named after.", "Example shop")] = "Website"
+    origins: Annotated[
+        list[str],
+        doc("Origins that may open the widget: scheme, host and port.", ["https://shop.example.org"], min_length=1),
+    ]
+    staff: Annotated[
+        list[str],
+        doc("Accounts of this server that are invited to each visitor.", ["@staff:example.org"], min_length=1),
+    ]
+    greeting: Annotated[str, doc("What visitors read first; empty for nothing.", "How can we help?")] = ""
+
+
+class Webchat(Struct, frozen=True, kw_only=True):
+    """The website widget: visitors talk with staff in ordinary rooms."""
+
+    enabled: Annotated[bool, doc("Whether the widget is served.")] = False
+    path: Annotated[str, doc("Where, below public_base_url.", pattern=r"^(/[a-zA-Z0-9_-]+)+$")] = "/webchat"
+    demo_page: Annotated[bool, doc("Serve a page with the widget on it below that path, to try it.")] = False
+    sites: Annotated[list[WebchatSite], doc("The websites.")] = field(default_factory=list)
+
+
+class WellKnown(Struct, frozen=True, kw_only=True):
+    """Discovery documents below /.well-known/matrix."""
+
+    enabled: Annotated[bool, doc("Whether this server answers them.")] = True
+
+
+class Contact(Struct, frozen=True, kw_only=True):
+    """Somebody to write to about this server."""
+
+    role: Annotated[Literal["m.role.admin", "m.role.security"], doc("What for.")] = "m.role.admin"
+    matrix_id: Annotated[str | None, doc("Their Matrix account.", "@admin:example.org")] = None
+    email_address: Annotated[str | None, doc("Their mail address.", "admin@example.org")] = None
+
+
+class Support(Struct, frozen=True, kw_only=True):
+    """Whom to ask, answered at /.well-known/matrix/support."""
+
+    contacts: Annotated[list[Contact], doc("People.")] = field(default_factory=list)
+    page: Annotated[WebAddress | None, doc("A page about help.", "https://example.org/help")] = None
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The whole configuration."""
+
+    server_name: Annotated[
+        str,
+        doc(
+            "The part after the colon in user ids. It can never be changed once people have joined rooms.",
+            "example.org",
+        ),
+    ]
+    public_base_url: Annotated[
+        str,
+        doc(
+            "The address that clients use, as seen from outside. Left out: https:// and the server name.",
+            "https://matrix.example.org",
+        ),
+    ] = ""
+    signing_key_file: Annotated[
+        Path, doc("The key that signs this server's events. halfdoor init makes it. Keep a copy in a safe place.")
+    ] = Path("signing.key")
+    listeners: Annotated[list[Listener], doc("Where the server answers.", min_length=1)] = field(
+        default_factory=lambda: [Listener()]
+    )
+    database: Annotated[Database, doc("Storage.")] = Database()
+    registration: Annotated[Registration, doc("New accounts.")] = Registration()
+    passwords: Annotated[Passwords, doc("Passwords.")] = Passwords()
+    sessions: Annotated[Sessions, doc("Logins.")] = Sessions()
+    rate_limits: Annotated[RateLimits, doc("Rate limits.")] = RateLimits()
+    rooms: Annotated[Rooms, doc("Rooms.")] = Rooms()
+    presence: Annotated[Presence, doc("Presence.")] = Presence()
+    user_directory: Annotated[UserDirectory, doc("User directory.")] = UserDirectory()
+    sync: Annotated[Sync, doc("Sync.")] = Sync()
+    logging: Annotated[Logging, doc("Logs.")] = Logging()
+    metrics: Annotated[Metrics, doc("Metrics.")] = Metrics()
+    appservices: Annotated[AppServices, doc("Bridges.")] = AppServices()
+    webchat: Annotated[Webchat, doc("The website widget.")] = Webchat()
+    well_known: Annotated[WellKnown, doc("Discovery.")] = WellKnown()
+    support: Annotated[Support, doc("Contacts.")] = Support()
+    shutdown_seconds: Annotated[
+        float, doc("How long running requests may take to end when the server is stopped.", ge=0, le=600)
+    ] = 10.0

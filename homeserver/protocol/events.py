@@ -24,8 +24,9 @@ class Event:
 
     `pdu` is the whole signed JSON object as it goes over federation, without `unsigned`. `prev_events` and
     `auth_events` are ids, also in v1 and v2 where the PDU has pairs of id and hashes. `redacts` is the id a redaction
-    names, wherever its room version has it. `state_key` is None unless the event is a state event. `depth` and `origin_server_ts` (in
-    milliseconds) are as the sender claims. In v12 the create event names no room: its `room_id` is made of its own id.
+    names, wherever its room version has it. `state_key` is None unless the event is a state event. `depth` and
+    `origin_server_ts` (in milliseconds) are as the sender claims. In v12 the create event names no room: its `room_id`
+    is made of its own id.
     """
 
     __slots__ = (

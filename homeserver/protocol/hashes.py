@@ -44,7 +44,7 @@ def has_valid_content_hash(pdu: dict[str, Any]) -> bool:
 
 
 def reference_hash(pdu: dict[str, Any], version: RoomVersion) -> str:
-    """The SHA-256 over the redacted event, in unpadded Base64: it names the event (v3 on) or vouches for it (v1, v2)."""
+    """The SHA-256 over the redacted event, in unpadded Base64: it names the event (since v3) or vouches for it."""
     return base64_of(sha256(reference_bytes(pdu, version)).digest())
 
 

@@ -15,7 +15,7 @@ Level: TypeAlias = int | float
 INFINITE: Final = math.inf
 """The level of room creators since v12. Greater than every integer, equal to itself."""
 
-# "a single base 10 integer ... optionally prefixed with a single - or + ... any number of leading or trailing whitespace"
+# "a single base 10 integer ... optionally prefixed with a single - or + ... leading or trailing whitespace characters"
 _STRINGY = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
 _MAX_STRINGY: Final = 100
 
@@ -72,8 +72,7 @@ class PowerLevels:
     def __init__(self, create: Event | None, power_levels: Event | None) -> None:
         self.creators = privileged_creators_of(create) if create is not None else frozenset()
         content: Mapping[str, Any] = power_levels.content if power_levels is not None else {}
-        version = (power_levels or create).room_version if power_levels or create else None
-        strict = version is None or version.integer_power_levels
+        strict = power_levels is not None and power_levels.room_version.integer_power_levels
 
         def level(name: str, default: int) -> int:
             parsed = parse_level(content.get(name), integers_only=strict)
@@ -86,7 +85,7 @@ class PowerLevels:
             parsed = {key: parse_level(value, integers_only=strict) for key, value in entries.items()}
             return {key: value for key, value in parsed.items() if value is not None}
 
-        # "The invite level defaults to 0 if unspecified. The kick level, ban level and redact level each default to 50."
+        # "The invite level defaults to 0 if unspecified. The kick, ban and redact level each default to 50."
         self.ban = level("ban", 50)
         self.kick = level("kick", 50)
         self.redact = level("redact", 50)

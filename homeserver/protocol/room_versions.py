@@ -148,8 +148,8 @@ V4: Final = replace(V3, identifier="4", event_id_format="urlsafe")
 # "... while enforcing signing key validity periods for events."
 V5: Final = replace(V4, identifier="5", enforces_key_validity=True)
 # "Rule 4, which related specifically to events of type m.room.aliases, is removed"; redaction forgets aliases; the
-# rules for power levels "now include a notifications property"; "Servers MUST strictly enforce the JSON format specified
-# in the appendices."
+# rules for power levels "now include a notifications property"; "Servers MUST strictly enforce the JSON format
+# specified in the appendices."
 V6: Final = replace(
     V5,
     identifier="6",

@@ -1,0 +1,268 @@
+"""What an event means to a user: conditions compiled once, an event flattened once, then one walk down the rules.
+
+`compile_rules` gives one `CompiledRules` for all users with equal rules; what differs between users (their ID and
+display name) is an argument of `evaluate`. What differs between events, but not between the members of a room (the
+number of members, the sender's power), is given to `EventForPush`, which is made once an event.
+
+Spec (v1.19): Client-Server API, "Push Rules" and "Conditions".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from homeserver.protocol.globs import GlobText, fold_case, glob
+from homeserver.protocol.property_paths import parse_path, property_at
+from homeserver.protocol.push_rules import KINDS, Action, PushRule, UserRules
+from homeserver.protocol.push_rules_defaults import USER_ID
+
+if TYPE_CHECKING:
+    from homeserver.protocol.events import Event
+
+_BODY: Final = ("content", "body")
+_DEFAULT_NOTIFICATION_LEVEL: Final = 50
+"""Of `notifications` in the power levels, for keys that are not there."""
+
+
+class EventForPush:
+    """One event as the conditions see it. Make it once, and evaluate it for all members of the room.
+
+    `member_count`: joined members of the room. `sender_power`: the sender's power level there (infinite for creators of
+    version 12). `notification_levels`: `notifications` of the room's power levels.
+    """
+
+    __slots__ = ("_texts", "_values", "event", "member_count", "notification_levels", "sender", "sender_power", "type")
+
+    def __init__(
+        self,
+        event: Event,
+        *,
+        member_count: int,
+        sender_power: float,
+        notification_levels: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.event = event
+        self.type = event.type
+        self.sender = event.sender
+        self.member_count = member_count
+        self.sender_power = sender_power
+        self.notification_levels = notification_levels or {}
+        # The parts that events of some room versions do not carry in their own JSON.
+        self._values: dict[tuple[str, ...], Any] = {("event_id",): event.event_id, ("room_id",): event.room_id}
+        self._texts: dict[tuple[str, ...], GlobText | None] = {}
+
+    def value(self, path: tuple[str, ...]) -> Any:
+        """The property at `path`, or MISSING."""
+        try:
+            return self._values[path]
+        except KeyError:
+            value = self._values[path] = property_at(self.event.pdu, path)
+            return value
+
+    def text(self, path: tuple[str, ...]) -> GlobText | None:
+        """The property at `path`, if it is a string, ready to be matched."""
+        try:
+            return self._texts[path]
+        except KeyError:
+            value = self.value(path)
+            text = self._texts[path] = GlobText(fold_case(value)) if isinstance(value, str) else None
+            return text
+
+
+Condition = Callable[[EventForPush, str, str | None], bool]
+"""Takes the event, the user's ID and the user's display name in the room."""
+
+
+def _never(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+    return False
+
+
+def _event_match(key: str, pattern: str) -> Condition:
+    path = parse_path(key)
+    if path == _BODY:
+        compiled = glob(pattern)
+
+        def body_matches(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+            text = event.text(path)
+            return text is not None and compiled.matches_words(text)
+
+        return body_matches
+    compiled = glob(pattern)
+    if not compiled.is_literal:
+
+        def matches(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+            text = event.text(path)
+            return text is not None and compiled.matches(text)
+
+        return matches
+    literal = compiled.pattern
+
+    def equals(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+        text = event.text(path)
+        return text is not None and text.text == literal
+
+    return equals
+
+
+def _same(value: Any, expected: Any) -> bool:
+    # In Python, True == 1 and 1 == 1.0; in JSON they differ ("do not cast types").
+    return type(value) is type(expected) and bool(value == expected)
+
+
+def _event_property_is(key: str, expected: Any) -> Condition:
+    path = parse_path(key)
+
+    def is_value(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+        return _same(event.value(path), expected)
+
+    return is_value
+
+
+def _event_property_contains(key: str, expected: Any) -> Condition:
+    path = parse_path(key)
+
+    def contains(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+        value = event.value(path)
+        if not isinstance(value, list):
+            return False
+        return any(_same(item, expected) for item in value)
+
+    return contains
+
+
+def _is_user(key: str) -> Condition:
+    path = parse_path(key)
+
+    def is_user(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+        return bool(event.value(path) == user_id)
+
+    return is_user
+
+
+def _contains_user(key: str) -> Condition:
+    path = parse_path(key)
+
+    def contains_user(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+        value = event.value(path)
+        return isinstance(value, list) and user_id in value
+
+    return contains_user
+
+
+def _contains_display_name(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+    text = event.text(_BODY)
+    return text is not None and bool(display_name) and text.contains_word(fold_case(display_name or ""))
+
+
+_COMPARISONS: Final[dict[str, Callable[[int, int], bool]]] = {
+    "": int.__eq__,
+    "==": int.__eq__,
+    "<": int.__lt__,
+    ">": int.__gt__,
+    "<=": int.__le__,
+    ">=": int.__ge__,
+}
+
+
+def _room_member_count(limit: str) -> Condition:
+    match = re.fullmatch(r"(==|<=|>=|<|>)?([0-9]{1,18})", limit)
+    if match is None:
+        return _never
+    compare, number = _COMPARISONS[match[1] or ""], int(match[2])
+
+    def counts(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+        return compare(event.member_count, number)
+
+    return counts
+
+
+def _sender_notification_permission(key: str) -> Condition:
+    def permits(event: EventForPush, user_id: str, display_name: str | None) -> bool:
+        needed = event.notification_levels.get(key, _DEFAULT_NOTIFICATION_LEVEL)
+        if not isinstance(needed, int):
+            needed = _DEFAULT_NOTIFICATION_LEVEL
+        return event.sender_power >= needed
+
+    return permits
+
+
+def _compile_condition(condition: Any, *, default: bool) -> Condition:
+    """`default`: whether the rule is a default one, which may speak of the user without knowing their ID.
+
+    "Unrecognised conditions MUST NOT match any events, effectively making the push rule disabled."
+    """
+    match condition:
+        case {"kind": "event_match", "key": str(key), "pattern": pattern} if default and pattern == USER_ID:
+            return _is_user(key)
+        case {"kind": "event_property_contains", "key": str(key), "value": value} if default and value == USER_ID:
+            return _contains_user(key)
+        case {"kind": "event_match", "key": str(key), "pattern": str(pattern)}:
+            return _event_match(key, pattern)
+        case {"kind": "event_property_is", "key": str(key), "value": str() | int() | None as value}:
+            return _event_property_is(key, value)
+        case {"kind": "event_property_contains", "key": str(key), "value": str() | int() | None as value}:
+            return _event_property_contains(key, value)
+        case {"kind": "contains_display_name"}:
+            return _contains_display_name
+        case {"kind": "room_member_count", "is": str(limit)}:
+            return _room_member_count(limit)
+        case {"kind": "sender_notification_permission", "key": str(key)}:
+            return _sender_notification_permission(key)
+    return _never
+
+
+def _conditions_of(rule: PushRule) -> tuple[Condition, ...]:
+    match rule.kind:
+        case "content":
+            return (_event_match("content.body", rule.pattern or ""),)
+        case "room":
+            return (_event_property_is("room_id", rule.rule_id),)
+        case "sender":
+            return (_event_property_is("sender", rule.rule_id),)
+    conditions = json.loads(rule.conditions_json)
+    return tuple(_compile_condition(condition, default=rule.default) for condition in conditions)
+
+
+class CompiledRules:
+    """A whole ruleset, ready to be evaluated for any user who has it."""
+
+    __slots__ = ("_rules",)
+
+    def __init__(self, rules: UserRules) -> None:
+        enabled = [rule for kind in KINDS for rule in rules.ordered(kind) if rule.enabled]
+        self._rules = [(_conditions_of(rule), tuple(rule.actions), rule) for rule in enabled]
+
+    def evaluate(self, event: EventForPush, user_id: str, display_name: str | None = None) -> tuple[Action, ...] | None:
+        """The actions of the most important rule that matches; None if none does, or the event is the user's own.
+
+        An empty tuple is a rule that says not to notify. Callers must not change the actions.
+        "Homeservers MUST NOT notify the Push Gateway for events that the user has sent themselves."
+        """
+        if event.sender == user_id:
+            return None
+        for conditions, actions, _ in self._rules:
+            for condition in conditions:
+                if not condition(event, user_id, display_name):
+                    break
+            else:
+                return actions
+        return None
+
+    def matching_rule(self, event: EventForPush, user_id: str, display_name: str | None = None) -> PushRule | None:
+        """Like `evaluate`, but says which rule it was."""
+        if event.sender == user_id:
+            return None
+        for conditions, _, rule in self._rules:
+            if all(condition(event, user_id, display_name) for condition in conditions):
+                return rule
+        return None
+
+
+@lru_cache(maxsize=1024)
+def compile_rules(rules: UserRules) -> CompiledRules:
+    """The compiled ruleset; equal rules share one."""
+    return CompiledRules(rules)

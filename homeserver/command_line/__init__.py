@@ -1,0 +1,1 @@
+"""The command line: one command a file, each with `add_to(subparsers)` and a function that runs it."""

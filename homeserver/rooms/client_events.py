@@ -1,0 +1,126 @@
+"""Events as clients see them: each is serialised once, however many clients receive it.
+
+The body of an event is encoded once and kept on the stored event; only `unsigned`, which differs from one reader and
+moment to the next, is composed anew. Spec: Client-Server API, "Room event format".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from homeserver.clock import Clock
+from homeserver.protocol.events import Event
+from homeserver.storage.events import StoredEvent
+
+_encode = msgspec.json.Encoder().encode
+
+
+def client_event(event: Event, *, with_room_id: bool = True) -> dict[str, Any]:
+    """The client form of an event as a dict, without `unsigned`."""
+    body: dict[str, Any] = {
+        "content": event.content,
+        "event_id": event.event_id,
+        "origin_server_ts": event.origin_server_ts,
+        "sender": event.sender,
+        "type": event.type,
+    }
+    if event.state_key is not None:
+        body["state_key"] = event.state_key
+    if event.redacts is not None:
+        # "For backwards-compatibility, servers add `redacts` at the top level and in `content` alike."
+        body["redacts"] = event.redacts
+        if "redacts" not in event.content:
+            body["content"] = {**event.content, "redacts": event.redacts}
+    if with_room_id:
+        body["room_id"] = event.room_id
+    return body
+
+
+def stripped_state(event: Event) -> dict[str, Any]:
+    """The stripped form, for people who are not in the room."""
+    return {
+        "content": event.content,
+        "sender": event.sender,
+        "state_key": event.state_key or "",
+        "type": event.type,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """For whom an event is serialised. `membership`: the reader's membership when the event was sent, if known."""
+
+    user_id: str
+    device_id: str | None = None
+    membership: str | None = None
+
+
+class EventSerializer:
+    """Serialises events for clients."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def serialize(
+        self,
+        stored: StoredEvent,
+        reader: Reader,
+        *,
+        with_room_id: bool = True,
+        relations: Mapping[str, Any] | None = None,
+    ) -> msgspec.Raw:
+        """JSON of one event. `relations`: the bundled aggregations, if there are any."""
+        body = stored.client_json
+        if body is None:
+            body = stored.client_json = _encode(client_event(stored.event, with_room_id=False))[:-1]
+        room = b',"room_id":' + _encode(stored.event.room_id) if with_room_id else b""
+        return msgspec.Raw(b"".join((body, room, b',"unsigned":', self._unsigned(stored, reader, relations), b"}")))
+
+    def as_dict(
+        self,
+        stored: StoredEvent,
+        reader: Reader,
+        *,
+        with_room_id: bool = True,
+        relations: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The same as a dict, where a filter takes single fields out of it."""
+        event: dict[str, Any] = msgspec.json.decode(
+            self.serialize(stored, reader, with_room_id=with_room_id, relations=relations)
+        )
+        return event
+
+    def _unsigned(self, stored: StoredEvent, reader: Reader, relations: Mapping[str, Any] | None) -> bytes:
+        event = stored.event
+        age = max(0, self._clock.now_ms() - event.origin_server_ts)
+        key = stored.transaction_key
+        if (
+            key is None
+            and stored.replaces is None
+            and stored.redacted_because is None
+            and not relations
+            and reader.membership in ("join", None)
+        ):
+            if reader.membership is None:
+                return b'{"age":%d}' % age
+            return b'{"age":%d,"membership":"join"}' % age
+        unsigned: dict[str, Any] = {"age": age}
+        if reader.membership is not None:
+            unsigned["membership"] = reader.membership
+        if key is not None and event.sender == reader.user_id and reader.device_id is not None:
+            device_id, _, rest = key.partition("/")
+            if device_id == reader.device_id:
+                unsigned["transaction_id"] = rest.partition("/")[2]
+        if stored.replaces is not None:
+            unsigned["replaces_state"] = stored.replaces.event_id
+            unsigned["prev_content"] = stored.replaces.content
+            unsigned["prev_sender"] = stored.replaces.sender
+        if stored.redacted_because is not None:
+            unsigned["redacted_because"] = client_event(stored.redacted_because)
+        if relations:
+            unsigned["m.relations"] = relations
+        return _encode(unsigned)

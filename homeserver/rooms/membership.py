@@ -1,0 +1,282 @@
+"""Who is in a room: join, invite, knock, leave, kick, ban, unban, forget.
+
+What is allowed is for the authorization rules to say; here stands what they leave open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from homeserver.hooks import Hooks, InviteToCheck
+from homeserver.protocol.errors import Forbidden, IncompatibleRoomVersion, InvalidParam, NotFound, Unknown
+from homeserver.protocol.identifiers import domain_of
+from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
+from homeserver.rooms.pipeline import Draft, Pipeline
+from homeserver.rooms.remote import RemoteServers
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.rooms import Membership, RoomStore
+from homeserver.stream import Change, Stream
+
+ProfileOf = Callable[[str], Awaitable[Mapping[str, Any]]]
+"""The profile members (`displayname`, `avatar_url`) that a user's member events carry."""
+
+
+class Memberships:
+    """Changes of membership by local users, and who is where."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        store: RoomStore,
+        rooms: LiveRooms,
+        pipeline: Pipeline,
+        remote: RemoteServers,
+        stream: Stream,
+        hooks: Hooks,
+        profile_of: ProfileOf,
+        server_name: str,
+    ) -> None:
+        self._db = db
+        self._store = store
+        self._rooms = rooms
+        self._pipeline = pipeline
+        self._remote = remote
+        self._stream = stream
+        self._hooks = hooks
+        self._profile_of = profile_of
+        self._server_name = server_name
+
+    # ---- changes
+
+    async def join(
+        self, user_id: str, room_id: str, *, content: Mapping[str, Any] | None = None, via: tuple[str, ...] = ()
+    ) -> str:
+        """Join; joining twice is joining once. `content`: further members of the event. Returns the room id."""
+        room = await self._rooms.find(room_id)
+        if room is None or (room.joined_count == 0 and via):
+            return await self._remote.join(user_id, room_id, dict(content or {}), via)
+        if room.membership(user_id) == "join" and not content:
+            return room_id
+        extra = dict(content or {})
+        extra.pop("join_authorised_via_users_server", None)
+        if room.membership(user_id) not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
+            extra["join_authorised_via_users_server"] = await self._authorising_user(room, user_id)
+        await self._change(room, user_id, user_id, "join", extra)
+        return room_id
+
+    async def invite(
+        self,
+        sender: str,
+        room_id: str,
+        target: str,
+        *,
+        reason: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Invite a user, local or remote."""
+        room = await self._joined_room(sender, room_id)
+        for check in self._hooks.check_invite:
+            await check(InviteToCheck(room_id, sender, target))
+        if room.membership(target) == "join":
+            raise Forbidden(f"{target} is already in the room")
+        if room.membership(target) == "ban":
+            raise Forbidden(f"{target} is banned from the room")
+        await self._change(room, sender, target, "invite", dict(extra or {}), reason=reason)
+
+    async def knock(self, user_id: str, room_id: str, *, reason: str | None = None, via: tuple[str, ...] = ()) -> str:
+        """Ask to be let in. Returns the room id."""
+        room = await self._rooms.find(room_id)
+        if room is None or (room.joined_count == 0 and via):
+            return await self._remote.knock(user_id, room_id, reason, via)
+        if not room.version.knock:
+            raise Forbidden("This room's version does not know knocking")
+        if room.membership(user_id) == "knock":
+            return room_id
+        await self._change(room, user_id, user_id, "knock", {}, reason=reason)
+        return room_id
+
+    async def leave(self, user_id: str, room_id: str, *, reason: str | None = None) -> None:
+        """Leave, reject an invite or take back a knock. Leaving twice is leaving once."""
+        membership = await self._store.find_membership(room_id, user_id)
+        if membership is None:
+            if await self._rooms.find(room_id) is None:
+                raise NotFound("Unknown room")
+            raise Forbidden("You are not in the room")
+        if membership.membership == "leave":
+            return
+        if membership.membership == "ban":
+            raise Forbidden("You are banned from the room")
+        room = await self._rooms.find(room_id)
+        if room is None or room.joined_count == 0:
+            await self._remote.leave(user_id, room_id, reason)
+            return
+        await self._change(room, user_id, user_id, "leave", {}, reason=reason)
+
+    async def kick(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+        """Make somebody leave; also takes back an invite or declines a knock."""
+        room = await self._joined_room(sender, room_id)
+        if room.membership(target) not in ("join", "invite", "knock"):
+            raise Forbidden(f"{target} is not in the room")
+        await self._change(room, sender, target, "leave", {}, reason=reason)
+
+    async def ban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+        room = await self._joined_room(sender, room_id)
+        await self._change(room, sender, target, "ban", {}, reason=reason)
+
+    async def unban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+        room = await self._joined_room(sender, room_id)
+        if room.membership(target) != "ban":
+            raise Forbidden(f"{target} is not banned")
+        await self._change(room, sender, target, "leave", {}, reason=reason)
+
+    async def forget(self, user_id: str, room_id: str) -> None:
+        """Drop a room that the user has left from what the user sees."""
+        membership = await self._store.find_membership(room_id, user_id)
+        if membership is None:
+            if await self._rooms.find(room_id) is None:
+                raise NotFound("Unknown room")
+            raise Unknown("You were never in this room")
+        if membership.membership not in ("leave", "ban"):
+            raise Unknown(f"You are still in the room (membership {membership.membership}); leave it first")
+
+        async def job(txn: Transaction) -> None:
+            await self._store.set_forgotten(txn, user_id, room_id)
+            position = txn.next_position()
+            txn.on_commit(lambda: self._stream.announce(Change.MEMBERSHIP, position, users=(user_id,)))
+
+        await self._db.write(job)
+
+    async def change_by_event(
+        self, sender: str, room_id: str, target: str, content: Mapping[str, Any], *, transaction_key: str | None = None
+    ) -> StoredEvent | None:
+        """A member event sent as plain state. None when nothing would change."""
+        membership = content.get("membership")
+        if membership not in ("join", "invite", "leave", "ban", "knock"):
+            raise InvalidParam("membership must be one of join, invite, knock, leave and ban")
+        room = await self._rooms.get(room_id)
+        if membership == "invite":
+            for check in self._hooks.check_invite:
+                await check(InviteToCheck(room_id, sender, target))
+        extra = {key: value for key, value in content.items() if key != "membership"}
+        if membership == "join" and sender == target and room.membership(sender) not in ("join", "invite"):
+            extra.pop("join_authorised_via_users_server", None)
+            if room.join_rule in ("restricted", "knock_restricted"):
+                extra["join_authorised_via_users_server"] = await self._authorising_user(room, sender)
+        current = await self._rooms.member_event(room, target)
+        if current is not None and current.event.content == {"membership": membership, **extra}:
+            return current
+        return await self._change(room, sender, target, membership, extra, with_profile=False)
+
+    async def refresh_profile(self, user_id: str) -> None:
+        """The user's profile changed: say so in every room that the user is in."""
+        for row in await self._store.list_memberships(user_id):
+            if row.membership != "join":
+                continue
+            room = await self._rooms.get(row.room_id)
+            current = await self._rooms.member_event(room, user_id)
+            if current is None:
+                continue
+            profile = await self._profile_of(user_id)
+            kept = {
+                key: value
+                for key, value in current.event.content.items()
+                if key not in ("displayname", "avatar_url", "join_authorised_via_users_server", "membership", "reason")
+            }
+            content = {"membership": "join", **kept, **profile}
+            if content != current.event.content:
+                await self._pipeline.send(row.room_id, Draft(user_id, MEMBER, content, state_key=user_id))
+
+    # ---- questions
+
+    async def joined_rooms(self, user_id: str) -> list[str]:
+        """The ids of the rooms that the user is in."""
+        return [row.room_id for row in await self._store.list_memberships(user_id) if row.membership == "join"]
+
+    async def memberships(self, user_id: str) -> list[Membership]:
+        """Every membership that the user has or had, forgotten ones included."""
+        return await self._store.list_memberships(user_id)
+
+    async def share_a_room(self, one: str, other: str) -> bool:
+        """Whether both are joined to some room."""
+        if one == other:
+            return True
+        rooms = set(await self.joined_rooms(one))
+        return any(room_id in rooms for room_id in await self.joined_rooms(other))
+
+    async def mutual_rooms(self, one: str, other: str) -> list[str]:
+        """The rooms that both are joined to, in a fixed order."""
+        return sorted(set(await self.joined_rooms(one)) & set(await self.joined_rooms(other)))
+
+    async def users_sharing_rooms(self, user_id: str) -> set[str]:
+        """Everybody who is joined to a room that `user_id` is joined to, `user_id` excepted."""
+        found: set[str] = set()
+        for room_id in await self.joined_rooms(user_id):
+            room = await self._rooms.find(room_id)
+            if room is not None:
+                found.update(room.joined_members())
+        found.discard(user_id)
+        return found
+
+    # ---- how
+
+    async def _joined_room(self, sender: str, room_id: str) -> LiveRoom:
+        room = await self._rooms.find(room_id)
+        if room is None:
+            raise NotFound("Unknown room")
+        if room.membership(sender) != "join":
+            raise Forbidden("You are not in the room")
+        return room
+
+    async def _change(
+        self,
+        room: LiveRoom,
+        sender: str,
+        target: str,
+        membership: str,
+        extra: dict[str, Any],
+        *,
+        reason: str | None = None,
+        with_profile: bool = True,
+    ) -> StoredEvent:
+        content: dict[str, Any] = {**extra, "membership": membership}
+        if reason is not None:
+            content["reason"] = reason
+        if with_profile and membership in ("join", "invite", "knock") and domain_of(target) == self._server_name:
+            for key, value in (await self._profile_of(target)).items():
+                content.setdefault(key, value)
+        return await self._pipeline.send(room.room_id, Draft(sender, MEMBER, content, state_key=target))
+
+    async def _authorising_user(self, room: LiveRoom, user_id: str) -> str:
+        """A local member who may invite, for a join by membership of another room (restricted rooms, v8 and later).
+
+        Raises Forbidden when the user is in none of the allowed rooms.
+        """
+        if not room.version.restricted:
+            raise IncompatibleRoomVersion("The room's version does not know restricted joins", room_version="")
+        if not await self.may_join_restricted(room, user_id):
+            raise Forbidden("You are not in any of the rooms whose members may join this room")
+        levels = room.power_levels
+        best: str | None = None
+        for member in room.joined_members():
+            if domain_of(member) == self._server_name and levels.of(member) >= levels.invite:
+                best = member if best is None or levels.of(member) > levels.of(best) else best
+        if best is None:
+            raise Forbidden("No member of this server may let you in")
+        return best
+
+    async def may_join_restricted(self, room: LiveRoom, user_id: str) -> bool:
+        """Whether the user is in one of the rooms that the join rule names."""
+        allow = room.content("m.room.join_rules").get("allow")
+        for entry in allow if isinstance(allow, list) else ():
+            if not isinstance(entry, dict) or entry.get("type") != "m.room_membership":
+                continue
+            allowed = entry.get("room_id")
+            if not isinstance(allowed, str):
+                continue
+            other = await self._rooms.find(allowed)
+            if other is not None and other.membership(user_id) == "join":
+                return True
+        return False

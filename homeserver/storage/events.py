@@ -1,0 +1,226 @@
+"""Events as they are stored, and the queries over them. Every look-up of an event names its room too (G08, B19)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from homeserver.protocol.events import Event
+from homeserver.protocol.room_versions import RoomVersion
+from homeserver.storage.database import Reader, Row, Transaction
+
+ACCEPTED: Final = 0
+SOFT_FAILED: Final = 1
+REJECTED: Final = 2
+OUTLIER: Final = 3
+
+_decode = msgspec.json.Decoder().decode
+
+
+class StoredEvent:
+    """An event with what the server knows of it.
+
+    `position`: its place in the stream. `replaces`: the state event whose place it took. `redacted_because`: the
+    redaction that emptied it. `transaction_key`: `device/type/txn_id` of the local request that sent it.
+    `client_json`: the ready client form without `unsigned`, kept by the serializer. `has_relations`: whether other
+    events are known to relate to it (None: not looked up yet).
+    """
+
+    __slots__ = (
+        "client_json",
+        "event",
+        "has_relations",
+        "position",
+        "redacted_because",
+        "replaces",
+        "status",
+        "transaction_key",
+    )
+
+    def __init__(
+        self,
+        event: Event,
+        position: int,
+        *,
+        status: int = ACCEPTED,
+        replaces: Event | None = None,
+        redacted_because: Event | None = None,
+        transaction_key: str | None = None,
+        has_relations: bool | None = None,
+    ) -> None:
+        self.event = event
+        self.position = position
+        self.status = status
+        self.replaces = replaces
+        self.redacted_because = redacted_because
+        self.transaction_key = transaction_key
+        self.has_relations = has_relations
+        self.client_json: bytes | None = None
+
+    @property
+    def event_id(self) -> str:
+        return self.event.event_id
+
+    def __repr__(self) -> str:
+        return f"<StoredEvent {self.event.event_id} {self.event.type} at {self.position}>"
+
+
+_COLUMNS = (
+    "e.position, e.event_id, e.status, e.json, e.transaction_key, p.event_id, p.json, r.event_id, r.json"
+    " FROM events AS e LEFT JOIN events AS p ON p.event_id = e.replaces"
+    " LEFT JOIN events AS r ON r.event_id = e.redacted_by"
+)
+_INSERT = (
+    "INSERT INTO events (position, event_id, room_id, type, state_key, sender, depth, origin_server_ts, status,"
+    " state_group, replaces, relates_to, relation, transaction_key, redacted_by, json)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _stored(row: Row, version: RoomVersion) -> StoredEvent:
+    position, event_id, status, text, transaction_key, replaces_id, replaces, redaction_id, redaction = row
+    return StoredEvent(
+        Event(_decode(text), version, event_id),
+        position,
+        status=status,
+        replaces=None if replaces is None else Event(_decode(replaces), version, replaces_id),
+        redacted_because=None if redaction is None else Event(_decode(redaction), version, redaction_id),
+        transaction_key=transaction_key,
+    )
+
+
+class EventStore:
+    """Events by room, position, id and relation. `version` is the room's own, from its create event (A14)."""
+
+    def __init__(self, db: Reader) -> None:
+        self._db = db
+
+    def add_event(
+        self,
+        txn: Transaction,
+        stored: StoredEvent,
+        text: str,
+        *,
+        state_group: int | None = None,
+        relates_to: str | None = None,
+        relation: str | None = None,
+    ) -> None:
+        """Write an event whose canonical JSON is `text` (deferred to the end of the batch)."""
+        event = stored.event
+        txn.add(
+            _INSERT,
+            (
+                stored.position,
+                event.event_id,
+                event.room_id,
+                event.type,
+                event.state_key,
+                event.sender,
+                event.depth,
+                event.origin_server_ts,
+                stored.status,
+                state_group,
+                None if stored.replaces is None else stored.replaces.event_id,
+                relates_to,
+                relation,
+                stored.transaction_key,
+                None if stored.redacted_because is None else stored.redacted_because.event_id,
+                text,
+            ),
+        )
+
+    async def set_redacted(self, txn: Transaction, event_id: str, redacted_pdu: str, redacted_by: str) -> None:
+        """Replace an event's JSON by its redacted form; what it said is gone from the database (G04)."""
+        await txn.execute(
+            "UPDATE events SET json = ?, redacted_by = ?, relates_to = NULL, relation = NULL WHERE event_id = ?",
+            (redacted_pdu, redacted_by, event_id),
+        )
+
+    async def find_events(self, room_id: str, version: RoomVersion, event_ids: Sequence[str]) -> list[StoredEvent]:
+        """The events of `room_id` among these ids, in no particular order, whatever their status."""
+        found: list[StoredEvent] = []
+        for start in range(0, len(event_ids), 500):
+            part = event_ids[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            rows = await self._db.fetch_all(
+                f"SELECT {_COLUMNS} WHERE e.event_id IN ({marks}) AND e.room_id = ?",
+                (*part, room_id),
+            )
+            found += [_stored(row, version) for row in rows]
+        return found
+
+    async def list_current_state(
+        self, room_id: str, version: RoomVersion, *, members: bool = True
+    ) -> list[StoredEvent]:
+        """The events of the room's current state; `members=False` leaves m.room.member out."""
+        condition = "" if members else " AND c.type <> 'm.room.member'"
+        rows = await self._db.fetch_all(
+            f"SELECT {_COLUMNS} JOIN current_state AS c ON c.event_id = e.event_id WHERE c.room_id = ?{condition}",
+            (room_id,),
+        )
+        return [_stored(row, version) for row in rows]
+
+    async def list_timeline(
+        self,
+        room_id: str,
+        version: RoomVersion,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int,
+        newest_first: bool,
+        event_type: str | None = None,
+    ) -> list[StoredEvent]:
+        """Accepted events with after < position < before, at most `limit`, from the new end or from the old."""
+        conditions, params = ["e.room_id = ?", "e.status = 0"], [room_id]
+        bounds: list[Any] = []
+        if after is not None:
+            conditions.append("e.position > ?")
+            bounds.append(after)
+        if before is not None:
+            conditions.append("e.position < ?")
+            bounds.append(before)
+        if event_type is not None:
+            conditions.append("e.type = ?")
+            bounds.append(event_type)
+        order = "DESC" if newest_first else "ASC"
+        rows = await self._db.fetch_all(
+            f"SELECT {_COLUMNS} WHERE {' AND '.join(conditions)} ORDER BY e.position {order} LIMIT ?",
+            (*params, *bounds, limit),
+        )
+        return [_stored(row, version) for row in rows]
+
+    async def find_by_transaction(self, sender: str, room_id: str, transaction_key: str) -> str | None:
+        """The id of the event that this transaction made, if it did."""
+        found: str | None = await self._db.fetch_value(
+            "SELECT event_id FROM events WHERE sender = ? AND room_id = ? AND transaction_key = ?",
+            (sender, room_id, transaction_key),
+        )
+        return found
+
+    async def list_related(self, event_ids: Iterable[str]) -> list[tuple[str, str, str, int]]:
+        """(relates_to, relation, event_id, position) of accepted events that relate to any of these, oldest first."""
+        wanted = list(event_ids)
+        found: list[tuple[str, str, str, int]] = []
+        for start in range(0, len(wanted), 500):
+            part = wanted[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            rows = await self._db.fetch_all(
+                f"SELECT relates_to, relation, event_id, position FROM events WHERE relates_to IN ({marks})"
+                " AND status = 0 ORDER BY position",
+                part,
+            )
+            found += [(row[0], row[1], row[2], row[3]) for row in rows]
+        return found
+
+    async def find_nearest(self, room_id: str, timestamp_ms: int, *, forward: bool) -> tuple[str, int, int] | None:
+        """(event_id, origin_server_ts, position) of the accepted event closest to a time, at or after or before it."""
+        comparison, order = (">=", "ASC") if forward else ("<=", "DESC")
+        row = await self._db.fetch_one(
+            "SELECT event_id, origin_server_ts, position FROM events WHERE room_id = ? AND status = 0"
+            f" AND origin_server_ts {comparison} ? ORDER BY origin_server_ts {order}, position {order} LIMIT 1",
+            (room_id, timestamp_ms),
+        )
+        return None if row is None else (row[0], row[1], row[2])

@@ -65,7 +65,7 @@ def synapse(
 
 
 def install_synapse() -> Path:
-    """The Python of an environment that has Synapse, made on the first call (about 20 s); `ServerProblem` if it fails."""
+    """The Python of an environment that has Synapse, made on the first call; raises `ServerProblem` if it fails."""
     home = Path(os.environ.get("HALFDOOR_SYNAPSE_VENV", REPOSITORY / ".cache" / "synapse-venv"))
     python = home / "bin" / "python"
     done = home / f"installed-{SYNAPSE_VERSION}"

@@ -1,0 +1,184 @@
+"""Holds answers of the server against the specification's OpenAPI schemas.
+
+`validate_answer` is called for every answer in the client tests, so it is quick: operations are found through an index,
+and the validator of an (operation, status) is built when it is first needed. The schemas come from `openapi.json`
+beside this file, which `scripts/bundle_openapi` makes; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import jsonschema
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from tests.support.openapi_mistakes import MISTAKES
+
+BUNDLE = Path(__file__).with_name("openapi.json")
+BUNDLE_URI = "urn:halfdoor:openapi"
+ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {"errcode": {"type": "string", "pattern": "^[A-Z][A-Z0-9_.]*$"}, "error": {"type": "string"}},
+    "required": ["errcode", "error"],
+}
+INTERACTIVE_SCHEMA = {"$ref": "#/$defs/api-client-server-definitions-auth_response"}
+EQUIVALENT_PREFIXES = (("/_matrix/client/r0/", "/_matrix/client/v3/"), ("/_matrix/media/r0/", "/_matrix/media/v3/"))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the specification; `answers` maps a status (`"200"`, `"4XX"`) to the schema of its JSON."""
+
+    api: str
+    method: str
+    path: str
+    name: str
+    answers: Mapping[str, Any] = field(repr=False)
+
+    def schema(self, status: int) -> Any:
+        """The schema of this status; None without a body, `{"not_json": …}` for files; KeyError when not listed."""
+        exact = str(status)
+        return self.answers[exact] if exact in self.answers else self.answers[f"{exact[0]}XX"]
+
+
+def find_operation(method: str, path: str) -> Operation | None:
+    """The operation that a request is for, or None for what the specification does not have.
+
+    `path` is as sent: percent-encoded, a query allowed. The old `r0` prefix counts as `v3`.
+    """
+    plain = urlsplit(path).path
+    for old, new in EQUIVALENT_PREFIXES:
+        if plain.startswith(old):
+            plain = new + plain[len(old) :]
+    segments = [unquote(segment) for segment in plain.split("/")]
+    best: tuple[list[bool], Operation] | None = None
+    for template, operation in _index().get((method.upper(), len(segments)), ()):
+        if all(part is None or part == segment for part, segment in zip(template, segments, strict=True)):
+            literal = [part is not None for part in template]
+            if best is None or literal > best[0]:
+                best = (literal, operation)
+    return best[1] if best else None
+
+
+def find_operation_named(name: str) -> Operation:
+    """The Client-Server operation with this operationId (then any other API's); raises KeyError."""
+    return _operations_by_name()[name]
+
+
+def validate_answer(method: str, path: str, status: int, body: Any) -> None:
+    """Raise AssertionError, naming the operation and the JSON path, when an answer is not what the schema promises.
+
+    `body` is decoded JSON; for an answer that is not JSON pass `bytes` or None. An error (status 400 and above) that
+    the operation does not list, or of a path that the specification does not have, must have the standard error form;
+    a status below 400 that the operation does not list is wrong.
+    """
+    operation = find_operation(method, path)
+    where = f"{method.upper()} {urlsplit(path).path}"
+    if operation is None:
+        if status >= 400:
+            _check(_error_validator(), f"{where} (no operation of the specification)", status, body)
+        return
+    where = f"{operation.name} ({where})"
+    try:
+        schema = operation.schema(status)
+    except KeyError:
+        assert status >= 400, f"{where} answered {status}, which the specification does not list for it"
+        schema = INTERACTIVE_SCHEMA if status == 401 and isinstance(body, dict) and "flows" in body else ERROR_SCHEMA
+    if schema is None or (isinstance(schema, dict) and "not_json" in schema):
+        return
+    if isinstance(body, bytes):
+        raise AssertionError(f"{where} answered {status} with bytes where JSON was expected")
+    validator = _validator(operation.api, operation.method, operation.path, status, schema is INTERACTIVE_SCHEMA)
+    _check(validator, where, status, body)
+
+
+def all_operations() -> tuple[Operation, ...]:
+    """Every operation of every API of the specification."""
+    return tuple(
+        Operation(row["api"], row["method"], row["path"], row["operation"], row["answers"])
+        for row in _bundle()["operations"]
+    )
+
+
+def _check(validator: jsonschema.Draft202012Validator, where: str, status: int, body: Any) -> None:
+    if validator.is_valid(body):
+        return
+    problems = sorted(validator.iter_errors(body), key=lambda problem: problem.json_path)
+    lines = [f"  {problem.json_path}: {problem.message[:400]}" for problem in problems[:10]]
+    raise AssertionError("\n".join([f"{where} answered {status} with what its schema does not allow:", *lines]))
+
+
+@cache
+def _bundle() -> dict[str, Any]:
+    bundle: dict[str, Any] = json.loads(BUNDLE.read_text(encoding="utf-8"))
+    for mistake in MISTAKES:
+        mistake.correct(bundle)
+    return bundle
+
+
+@cache
+def _index() -> dict[tuple[str, int], list[tuple[list[str | None], Operation]]]:
+    index: dict[tuple[str, int], list[tuple[list[str | None], Operation]]] = {}
+    for operation in all_operations():
+        paths = [operation.path]
+        if operation.path.endswith("/state/{eventType}/{stateKey}"):
+            paths.append(operation.path.removesuffix("/{stateKey}"))
+        for path in paths:
+            template = [None if part.startswith("{") else part for part in path.split("/")]
+            index.setdefault((operation.method, len(template)), []).append((template, operation))
+    return index
+
+
+@cache
+def _operations_by_name() -> dict[str, Operation]:
+    names: dict[str, Operation] = {}
+    for operation in all_operations():
+        names.setdefault(operation.name, operation)
+    return names
+
+
+@cache
+def _registry() -> Registry[Any]:
+    resource = DRAFT202012.create_resource({"$id": BUNDLE_URI, "$defs": _bundle()["$defs"]})
+    registry: Registry[Any] = Registry().with_resource(BUNDLE_URI, resource)
+    return registry
+
+
+@cache
+def _error_validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(ERROR_SCHEMA)
+
+
+@cache
+def _validator(api: str, method: str, path: str, status: int, is_interactive: bool) -> jsonschema.Draft202012Validator:
+    operation = next(one for one in all_operations() if (one.api, one.method, one.path) == (api, method, path))
+    schema: Any
+    try:
+        schema = operation.schema(status)
+    except KeyError:
+        schema = INTERACTIVE_SCHEMA if is_interactive else ERROR_SCHEMA
+    return jsonschema.Draft202012Validator(_inlined(schema, ()), registry=_registry())
+
+
+def _inlined(schema: Any, parents: tuple[str, ...]) -> Any:
+    """The schema with its references replaced by what they mean, except where a definition is inside itself."""
+    if isinstance(schema, list):
+        return [_inlined(one, parents) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    reference = schema.get("$ref")
+    if not isinstance(reference, str):
+        return {key: _inlined(value, parents) for key, value in schema.items()}
+    if reference in parents:
+        return {**schema, "$ref": BUNDLE_URI + reference}
+    meaning = _inlined(copy.deepcopy(_bundle()["$defs"][reference.removeprefix("#/$defs/")]), (*parents, reference))
+    beside = {key: _inlined(value, parents) for key, value in schema.items() if key != "$ref"}
+    return {**beside, "allOf": [meaning, *beside.get("allOf", [])]} if beside else meaning

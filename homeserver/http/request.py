@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from homeserver.users.requester import Requester
 
@@ -13,9 +14,12 @@ from homeserver.users.requester import Requester
 class Request:
     """One HTTP request, parsed.
 
-    `path_params` are decoded once; `query` keeps every value of a repeated parameter; `headers` have lower-case names.
+    `path_params` are decoded once; `query` keeps every value of a repeated parameter (`access_token` is taken out of
+    it); `headers` have lower-case names, repeated ones joined by ", ".
     `client_address` is the person's own address: X-Forwarded-For is believed only from configured proxies.
-    `requester` is set where the route asks for authentication; `cancelled` callbacks run when the client goes away.
+    `access_token` is the bearer token as it was sent, unverified; `requester` is set where the route authenticates.
+    `body_file` is set instead of `body` for a large body of a route with `BodySize.UPLOAD`; `open_body()` serves both.
+    A GET handler is cancelled (asyncio.CancelledError) when the client goes away; see `Route.cancel_on_disconnect`.
     """
 
     method: str
@@ -27,6 +31,8 @@ class Request:
     client_address: str
     request_id: str
     requester: Requester | None = None
+    access_token: str | None = None
+    body_file: BinaryIO | None = None
 
     @property
     def user(self) -> Requester:
@@ -34,10 +40,34 @@ class Request:
         assert self.requester is not None, "this route does not authenticate"
         return self.requester
 
+    def open_body(self) -> BinaryIO:
+        """The body as a binary file positioned at its start, whether it was kept in memory or spooled to disk."""
+        if self.body_file is not None:
+            self.body_file.seek(0)
+            return self.body_file
+        return io.BytesIO(self.body)
+
+
+@dataclass(slots=True)
+class FileBody:
+    """The next `length` bytes of an open binary file; the server reads it in a thread and closes it in every case."""
+
+    file: BinaryIO
+    length: int
+
+
+@dataclass(slots=True)
+class StreamBody:
+    """Bytes as they come; sent chunked unless `length` is known. The iterator is closed when the client goes away."""
+
+    chunks: AsyncIterator[bytes]
+    length: int | None = None
+
 
 @dataclass(slots=True)
 class Response:
-    """An answer. `body` is a JSON-able value (msgspec encodes it; `msgspec.Raw` embeds ready bytes) or ready bytes."""
+    """An answer. `body` is a JSON-able value (msgspec encodes it; `msgspec.Raw` embeds ready bytes), ready `bytes`,
+    a `FileBody` or a `StreamBody`. Header names and values are Latin-1 text without line breaks."""
 
     body: Any = field(default_factory=dict)
     status: int = 200

@@ -4,10 +4,12 @@ trailing slash, no `..`; unknown path is 404 and known path with another method 
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from homeserver.http.request import Request, Response
+from homeserver.protocol.errors import InvalidParam, MethodNotAllowed, Unrecognized
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -39,6 +41,24 @@ class RateClass(enum.Enum):
     TYPING = "typing"
 
 
+class BodySize(enum.Enum):
+    """Which of the configured body limits a route has; UPLOAD bodies are spooled to disk (`Request.open_body`)."""
+
+    JSON = "json"
+    UPLOAD = "upload"
+
+
+class RouteGroup(enum.Enum):
+    """Which part of the server a route is; a listener serves some of them."""
+
+    CLIENT = "client"
+    APPSERVICE = "appservice"
+    ADMIN = "admin"
+    FEDERATION = "federation"
+    METRICS = "metrics"
+    STATIC = "static"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One row: `path` is a template such as `/_matrix/client/v3/rooms/{room_id}/send/{event_type}/{txn_id}`.
@@ -47,6 +67,8 @@ class Route:
     `aliases` are further paths of the same operation (r0, unstable prefixes).
     A parameter written `{name?}` may only be the last one and may be empty (`/state/{event_type}/{state_key?}`
     matches `/state/m.room.name` and `/state/m.room.name/`).
+    `cancel_on_disconnect` cancels the handler when the client goes away; None means for GET only, since a write that
+    was begun should end one way or the other.
     """
 
     method: str
@@ -56,3 +78,166 @@ class Route:
     rate: RateClass = RateClass.NONE
     operation: str = ""
     aliases: tuple[str, ...] = ()
+    body: BodySize = BodySize.JSON
+    group: RouteGroup = RouteGroup.CLIENT
+    cancel_on_disconnect: bool | None = None
+
+    @property
+    def is_cancellable(self) -> bool:
+        return self.method == "GET" if self.cancel_on_disconnect is None else self.cancel_on_disconnect
+
+
+class WrongMethod(MethodNotAllowed):
+    """The path exists, the method does not; `allowed` goes out as the Allow header."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allowed = tuple(sorted({*allowed, "OPTIONS"}))
+        super().__init__(f"This path does not take that method; it takes {', '.join(self.allowed)}.")
+
+
+@dataclass(slots=True)
+class _Leaf:
+    """What answers one template: routes by method and the names of its parameters."""
+
+    routes: dict[str, Route]
+    names: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Node:
+    """One segment of the tree. `leaves` are those whose template ends here (several when parameter names differ)."""
+
+    static: dict[str, _Node] = field(default_factory=dict)
+    parameter: _Node | None = None
+    leaves: list[_Leaf] = field(default_factory=list)
+    empty_leaves: list[_Leaf] = field(default_factory=list)  # templates whose last, optional parameter may be empty
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The row that answers and the decoded values of its parameters."""
+
+    route: Route
+    path_params: dict[str, str]
+
+
+class Router:
+    """Finds the row of a request in a tree of segments. Static segments win over parameters, and are compared as they
+    were sent: a percent-encoded spelling of them is another path (row D03 of the known attacks)."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Raises ValueError when a template is malformed or two rows claim the same method and path."""
+        self.routes: tuple[Route, ...] = tuple(routes)
+        self._root = _Node()
+        self._complete: dict[tuple[str, str], Match] = {}
+        for route in self.routes:
+            for template in (route.path, *route.aliases):
+                self._add(route, template)
+
+    def match(self, method: str, path: str) -> Match:
+        """The row for a raw path (still percent-encoded, without query). HEAD is answered by the row for GET.
+
+        Raises Unrecognized (404), WrongMethod (405), or InvalidParam for a parameter that is not encoded UTF-8.
+        """
+        if method == "HEAD":
+            method = "GET"
+        complete = self._complete.get((method, path))
+        if complete is not None:
+            return complete
+        segments = path.split("/")
+        if segments[0] or len(segments) < 2:
+            raise Unrecognized("This server does not know that path.")
+        allowed: set[str] = set()
+        found = _find(self._root, segments, 1, [], method, allowed)
+        if found is None:
+            if allowed:
+                raise WrongMethod(allowed | {"HEAD"} if "GET" in allowed else allowed)
+            raise Unrecognized("This server does not know that path.")
+        leaf, values = found
+        decoded = [_decode(value) if "%" in value else value for value in values]
+        return Match(leaf.routes[method], dict(zip(leaf.names, decoded, strict=True)))
+
+    def _add(self, route: Route, template: str) -> None:
+        if not template.startswith("/"):
+            raise ValueError(f"The path of a route begins with a slash: {template!r}")
+        segments = template.split("/")[1:]
+        names: list[str] = []
+        node = self._root
+        for number, segment in enumerate(segments):
+            if not segment.startswith("{"):
+                if "{" in segment or (not segment and template != "/"):
+                    raise ValueError(f"A segment is either plain text or one parameter: {template!r}")
+                node = node.static.setdefault(segment, _Node())
+                continue
+            name = segment.removeprefix("{").removesuffix("}")
+            is_optional = name.endswith("?")
+            name = name.removesuffix("?")
+            if not segment.endswith("}") or not name.isidentifier() or name in names:
+                raise ValueError(f"Not a parameter: {segment!r} in {template!r}")
+            if is_optional and number != len(segments) - 1:
+                raise ValueError(f"Only the last parameter may be optional: {template!r}")
+            names.append(name)
+            if is_optional:
+                _claim(node.leaves, route, tuple(names), template)
+                _claim(node.empty_leaves, route, tuple(names), template)
+            if node.parameter is None:
+                node.parameter = _Node()
+            node = node.parameter
+        _claim(node.leaves, route, tuple(names), template)
+        if not names:
+            self._complete[(route.method, template)] = Match(route, {})
+
+
+def _claim(leaves: list[_Leaf], route: Route, names: tuple[str, ...], template: str) -> None:
+    if any(route.method in leaf.routes for leaf in leaves):
+        raise ValueError(f"Two routes answer {route.method} {template}")
+    for leaf in leaves:
+        if leaf.names == names:
+            leaf.routes[route.method] = route
+            return
+    leaves.append(_Leaf({route.method: route}, names))
+
+
+def _find(
+    node: _Node, segments: list[str], position: int, values: list[str], method: str, allowed: set[str]
+) -> tuple[_Leaf, list[str]] | None:
+    """Depth first, static before parameter; `allowed` collects the methods of leaves that only the method missed."""
+    if position == len(segments):
+        return _choose(node.leaves, values, method, allowed)
+    segment = segments[position]
+    child = node.static.get(segment)
+    if child is not None:
+        found = _find(child, segments, position + 1, values, method, allowed)
+        if found is not None:
+            return found
+    if not segment:
+        return _choose(node.empty_leaves, values, method, allowed) if position == len(segments) - 1 else None
+    if node.parameter is not None and segment not in (".", ".."):
+        return _find(node.parameter, segments, position + 1, [*values, segment], method, allowed)
+    return None
+
+
+def _choose(leaves: list[_Leaf], values: list[str], method: str, allowed: set[str]) -> tuple[_Leaf, list[str]] | None:
+    for leaf in leaves:
+        if method in leaf.routes:
+            missing = len(leaf.names) - len(values)
+            return leaf, [*values, ""] if missing else values
+        allowed.update(leaf.routes)
+    return None
+
+
+def _decode(segment: str) -> str:
+    """One parameter, decoded once: an encoded slash stays inside it."""
+    for piece in segment.split("%")[1:]:
+        if len(piece) < 2 or not (piece[0] in _HEX and piece[1] in _HEX):
+            raise InvalidParam("The path holds a % that is not followed by two hexadecimal digits.")
+    try:
+        text = unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        raise InvalidParam("The path holds a parameter that is not UTF-8.") from None
+    if "\0" in text:
+        raise InvalidParam("The path holds a parameter with a NUL character.")
+    return text
+
+
+_HEX = frozenset("0123456789abcdefABCDEF")

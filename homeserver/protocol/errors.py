@@ -222,3 +222,16 @@ class WrongRoomKeysVersion(MatrixError):
 
 class Unavailable(MatrixError):
     """The server cannot do this now (503), such as a full disk; nothing was changed."""
+
+
+class InteractiveAuthNeeded(MatrixError):
+    """Answered 401 with `flows`, the whole body that User-Interactive Authentication asks for: `flows`, `params`,
+    `session`, `completed`, and `errcode`/`error` after a stage that failed. Spec: "User-Interactive Authentication API".
+    """
+
+    def __init__(self, flows: dict[str, Any]) -> None:
+        super().__init__("Further authentication is needed.")
+        self.flows = flows
+
+    def body(self) -> dict[str, Any]:
+        return self.flows

@@ -1,0 +1,39 @@
+"""One event loop for the whole session: uvloop, with Twisted's reactor running on it as in production."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import warnings
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_asyncio
+import uvloop
+
+# pytest-asyncio makes its loop by the policy. Its own hook for this would add "[uvloop]" to the name of every test.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+
+@pytest_asyncio.fixture(scope="session", autouse=True, loop_scope="session")
+async def reactor() -> AsyncIterator[Any]:
+    """Twisted's global reactor, installed before anything can install another one, started on this loop, and checked
+    at the end: no socket and no timer may be left behind."""
+    assert "twisted.internet.reactor" not in sys.modules, "something imported the reactor before the tests began"
+    from twisted.internet import asyncioreactor
+    from twisted.internet.main import installReactor
+
+    installed: Any = asyncioreactor.AsyncioSelectorReactor(asyncio.get_running_loop())
+    installReactor(installed)  # type: ignore[no-untyped-call]
+    installed.startRunning(installSignalHandlers=False)
+    yield installed
+    for _ in range(3):
+        await asyncio.sleep(0)
+    leaks = [repr(each) for each in installed.getReaders() if each not in installed._internalReaders]
+    leaks += [repr(each) for each in (*installed.getWriters(), *installed.getDelayedCalls())]
+    installed.removeAll()  # not the "shutdown" event: it would stop the loop, which belongs to pytest-asyncio
+    if installed.threadpool is not None:
+        installed.threadpool.stop()
+    assert not leaks, f"the tests left these behind: {leaks}"

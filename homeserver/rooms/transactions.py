@@ -1,4 +1,4 @@
-"""Transaction ids: a repeated request gets the first answer, also while the first is still under way, and after a restart.
+"""Transaction ids: a repeated request gets the first answer, also while that is under way, and after a restart.
 
 Spec: Client-Server API, "Transaction identifiers": the scope is one device and one endpoint with its path.
 """
@@ -39,27 +39,25 @@ class SendTransactions:
         """The id of the event that `send` makes, or that it made the first time."""
         memory_key = (sender, room_id, key)
         earlier = self._answers.get(memory_key)
-        if earlier is not None:
-            return await asyncio.shield(earlier)
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._answers[memory_key] = answer
-        try:
-            event_id: str | None = None
-            if (sender, device_id) not in self._new_here:
-                event_id = await self._events.find_by_transaction(sender, room_id, key)
-            if event_id is None:
-                event_id = await send()
-        except BaseException as error:
+        if earlier is None:
+            # A task of its own: a client that goes away and asks again must find the first attempt, not cancel it.
+            earlier = asyncio.ensure_future(self._find_or_send(sender, device_id, room_id, key, send))
+            self._answers[memory_key] = earlier
+            earlier.add_done_callback(lambda task: self._done(memory_key, task))
+        return await asyncio.shield(earlier)
+
+    async def _find_or_send(
+        self, sender: str, device_id: str, room_id: str, key: str, send: Callable[[], Awaitable[str]]
+    ) -> str:
+        if (sender, device_id) not in self._new_here:
+            event_id = await self._events.find_by_transaction(sender, room_id, key)
+            if event_id is not None:
+                return event_id
+        return await send()
+
+    def _done(self, memory_key: tuple[str, str, str], task: asyncio.Future[str]) -> None:
+        if task.cancelled() or task.exception() is not None:
             self._answers.pop(memory_key, None)
-            if not answer.done():
-                if isinstance(error, asyncio.CancelledError):
-                    answer.cancel()
-                else:
-                    answer.set_exception(error)
-                    answer.exception()
-            raise
-        answer.set_result(event_id)
-        if len(self._answers) > KEPT:
+        elif len(self._answers) > KEPT:
             (user_id, _, old_key), _ = self._answers.popitem(last=False)
             self._new_here.discard((user_id, old_key.partition(SEPARATOR)[0]))
-        return event_id

@@ -1,0 +1,77 @@
+"""Who is typing: kept in memory only, with places of its own that begin anew with each start of the server."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from homeserver.clock import Clock, Timer
+from homeserver.notifier import Notifier
+from homeserver.protocol.errors import Forbidden
+from homeserver.rooms.live_room import LiveRooms
+
+MAX_TIMEOUT_MS: Final = 120_000
+DEFAULT_TIMEOUT_MS: Final = 30_000
+
+
+class Typing:
+    """Typing notifications of rooms. Spec: Client-Server API, "Typing notifications"."""
+
+    def __init__(self, *, rooms: LiveRooms, notifier: Notifier, clock: Clock) -> None:
+        self._rooms = rooms
+        self._notifier = notifier
+        self._clock = clock
+        self._serial = 0
+        self._typing: dict[str, dict[str, Timer]] = {}
+        self._changed: dict[str, int] = {}
+
+    @property
+    def serial(self) -> int:
+        """The place of the newest change."""
+        return self._serial
+
+    async def set_typing(self, user_id: str, room_id: str, *, typing: bool, timeout_ms: int | None = None) -> None:
+        """`user_id` types, for at most `timeout_ms`, or stopped. Raises Forbidden for people outside the room."""
+        room = await self._rooms.find(room_id)
+        if room is None or room.membership(user_id) != "join":
+            raise Forbidden("You are not in the room")
+        if not typing:
+            self.stop(user_id, room_id)
+            return
+        seconds = min(max(timeout_ms or DEFAULT_TIMEOUT_MS, 0), MAX_TIMEOUT_MS) / 1000
+        typists = self._typing.setdefault(room_id, {})
+        before = typists.get(user_id)
+        if before is not None:
+            before.cancel()
+        typists[user_id] = self._clock.call_later(seconds, lambda: self.stop(user_id, room_id))
+        if before is None:
+            self._announce(room_id)
+
+    def stop(self, user_id: str, room_id: str) -> None:
+        """`user_id` types no more: it said so, sent a message, left, or its time ran out."""
+        typists = self._typing.get(room_id)
+        if typists is None or user_id not in typists:
+            return
+        typists.pop(user_id).cancel()
+        if not typists:
+            del self._typing[room_id]
+        self._announce(room_id)
+
+    def who(self, room_id: str) -> list[str]:
+        """Who types in a room."""
+        return list(self._typing.get(room_id, ()))
+
+    def changed_since(self, room_id: str, serial: int) -> bool:
+        """Whether who types in the room changed after a place; a place of before a restart counts as the beginning."""
+        return self._changed.get(room_id, 0) > (serial if serial <= self._serial else 0)
+
+    def close(self) -> None:
+        """Stop the timers."""
+        for typists in self._typing.values():
+            for timer in typists.values():
+                timer.cancel()
+        self._typing.clear()
+
+    def _announce(self, room_id: str) -> None:
+        self._serial += 1
+        self._changed[room_id] = self._serial
+        self._notifier.wake(rooms=(room_id,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import msgspec
@@ -41,8 +42,23 @@ def check(value: Any) -> None:
     """Refuse what canonical JSON cannot hold; room versions 6 and later demand it of every event.
 
     "Numbers in the JSON must be integers in the range [-(2**53)+1, (2**53)-1], represented without exponents or decimal
-    places." Works level by level, so that no nesting can exhaust the stack. Raises BadJson.
+    places." Raises BadJson.
     """
+    _check(value, MAX_INTEGER, floats=False)
+
+
+def check_legacy(value: Any) -> None:
+    """Refuse what not even room versions 1 to 5 can hold. Raises BadJson.
+
+    "Servers SHOULD be capable of handling JSON which is considered invalid by these restrictions where possible. The
+    most notable consideration is that integers might not be in the range specified above." So floats and integers of
+    64 bits pass; the fields of an event that a server computes with have limits of their own (`event_format`).
+    """
+    _check(value, 2**63 - 1, floats=True)
+
+
+def _check(value: Any, max_integer: int, *, floats: bool) -> None:
+    # Level by level, so that no nesting can exhaust the stack.
     level = [value]
     depth = 0
     while level:
@@ -54,8 +70,8 @@ def check(value: Any) -> None:
                 if not item.isascii():
                     _check_text(item)
             elif kind is int:
-                if not MIN_INTEGER <= item <= MAX_INTEGER:
-                    raise BadJson(f"The integer {_shown(item)} is outside of -(2^53)+1 to (2^53)-1")
+                if not -max_integer <= item <= max_integer:
+                    raise BadJson("An integer is outside of the range that Matrix allows, -(2^53)+1 to (2^53)-1")
             elif kind is dict:
                 nested = True
                 for key in item:
@@ -67,7 +83,7 @@ def check(value: Any) -> None:
             elif kind is list or kind is tuple:
                 nested = True
                 below += item
-            elif item is not None and kind is not bool:
+            elif item is not None and kind is not bool and not (floats and kind is float and math.isfinite(item)):
                 raise BadJson(f"A {kind.__name__} has no place in canonical JSON; numbers must be integers")
         if nested:
             depth += 1
@@ -81,7 +97,3 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise BadJson("A string holds half of a surrogate pair, which is no Unicode text") from error
-
-
-def _shown(number: int) -> str:
-    return str(number) if abs(number) < 10**40 else "of more than 40 digits"

@@ -15,8 +15,10 @@ from unpaddedbase64 import decode_base64
 
 from homeserver.protocol import canonical_json
 from homeserver.protocol.errors import Forbidden
+from homeserver.protocol.event_format import check_members, check_size
 from homeserver.protocol.events import Event
 from homeserver.protocol.hashes import base64_of, event_id_from_reference, reference_bytes
+from homeserver.protocol.identifiers import ServerName, domain_of
 from homeserver.protocol.redaction import redact
 from homeserver.protocol.room_versions import RoomVersion
 
@@ -56,18 +58,42 @@ def verify_event(pdu: dict[str, Any], version: RoomVersion, server_name: str, ke
     _verify_bytes(pdu, reference_bytes(pdu, version), server_name, key)
 
 
+def required_signers(event: Event) -> frozenset[ServerName]:
+    """The servers whose valid signature an event must carry to be taken at all. Raises nothing.
+
+    "Events must be signed by the server denoted by the `sender` property", except third-party invites, which another
+    server may send; "room versions 1 and 2 also require that a signature is present from the domain in the `event_id`";
+    since v8, joins also by the server of `join_authorised_via_users_server`.
+    """
+    signers = {domain_of(event.sender)}
+    content = event.content
+    is_member = event.type == "m.room.member"
+    if is_member and content.get("membership") == "invite" and "third_party_invite" in content:
+        signers.clear()
+    if event.room_version.event_id_format == "explicit":
+        signers.add(domain_of(event.event_id))
+    if is_member and event.room_version.restricted:
+        authoriser = content.get("join_authorised_via_users_server")
+        if isinstance(authoriser, str) and domain_of(authoriser):
+            signers.add(domain_of(authoriser))
+    return frozenset(signers)
+
+
 def seal_event(draft: dict[str, Any], version: RoomVersion, server_name: str, key: SigningKey) -> Event:
     """The finished event of a draft made of our own fields: hashed, signed, named. `draft` is left as it is.
 
     Encodes twice: once for the content hash, and once the bytes that both the signature and the event id cover.
     `draft` has no `hashes`, `signatures` or `unsigned`. Raises BadJson for what canonical JSON cannot hold, in every
-    room version: the older ones tolerate what others sent, not that we send it.
+    room version (the older ones tolerate what others sent, not that we send it), and for a malformed event; TooLarge
+    for one that is too large. What this returns is an event that every server can take.
     """
     canonical_json.check(draft)
     encode = canonical_json.encode_checked
     pdu = {**draft, "hashes": {"sha256": base64_of(sha256(encode(draft)).digest())}}
     reference = encode(redact(pdu, version))
     pdu["signatures"] = {server_name: {key_id_of(key): _signature(reference, key)}}
+    check_members(pdu, version)
+    check_size(encode(pdu))
     if version.event_id_format == "explicit":
         return Event(pdu, version)
     return Event(pdu, version, event_id_from_reference(reference, version))

@@ -11,6 +11,10 @@ from typing import Any
 import pytest_asyncio
 import uvloop
 
+from tests.support.databases import database, database_engine, database_location, postgres_server
+
+__all__ = ["database", "database_engine", "database_location", "postgres_server", "reactor"]
+
 # pytest-asyncio makes its loop by the policy. Its own hook for this would add "[uvloop]" to the name of every test.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on

@@ -1,0 +1,116 @@
+"""Databases for tests: each test gets a fresh, migrated one, on SQLite and on PostgreSQL.
+
+`database` runs a test once per engine; `@ONLY_SYNCHRONOUS` (fast, deterministic, SQLite in memory) and
+`@ON_ALL_DRIVERS` choose differently. `database_location` is what `open_database` wants, for tests that open themselves.
+The fixtures are imported by `tests/conftest.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from homeserver.clock import SystemClock
+from homeserver.storage import sqlite_connection
+from homeserver.storage.database import Database
+from homeserver.storage.migrating import migrate_sqlite
+from homeserver.storage.opening import open_database
+from homeserver.storage.synchronous import SynchronousDatabase
+from tests.support.postgresql import PostgresServer
+
+ENGINES = ["sqlite", "postgresql"]
+TEMPLATE = "halfdoor_template"
+
+ONLY_SYNCHRONOUS = pytest.mark.parametrize("database_engine", ["synchronous"], indirect=True)
+ONLY_SQLITE = pytest.mark.parametrize("database_engine", ["sqlite"], indirect=True)
+ONLY_POSTGRESQL = pytest.mark.parametrize("database_engine", ["postgresql"], indirect=True)
+ON_ALL_DRIVERS = pytest.mark.parametrize("database_engine", [*ENGINES, "synchronous"], indirect=True)
+
+_numbers = itertools.count(1)
+
+
+def open_in_memory() -> SynchronousDatabase:
+    """A fresh, migrated database on the synchronous driver; the caller closes it."""
+    connection = sqlite_connection.connect(":memory:")
+    connection.deserialize(_migrated_image())
+    return SynchronousDatabase(connection)
+
+
+@cache
+def _migrated_image() -> bytes:
+    """Migrated once: a copy takes a fraction of the time."""
+    connection = sqlite_connection.connect(":memory:")
+    migrate_sqlite(connection, SystemClock().now_ms())
+    image = connection.serialize()
+    connection.close()
+    return image
+
+
+@pytest.fixture(params=ENGINES)
+def database_engine(request: pytest.FixtureRequest) -> str:
+    engine: str = request.param
+    return engine
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The one PostgreSQL of this test process."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+async def database_location(database_engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """Where a fresh, migrated database is: a path, a URL, or ":memory:" for the synchronous driver."""
+    if database_engine == "synchronous":
+        yield ":memory:"
+    elif database_engine == "sqlite":
+        path = tmp_path / "halfdoor.db"
+        path.write_bytes(_migrated_image())
+        yield str(path)
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        name = f"halfdoor_{next(_numbers)}"
+        await _execute(server, f"CREATE DATABASE {name} TEMPLATE {await _template(server)} STRATEGY file_copy")
+        yield server.url(name)
+        await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(database_engine: str, database_location: str) -> AsyncIterator[Database]:
+    """A fresh, migrated database of each engine."""
+    opened: Database
+    if database_engine == "synchronous":
+        opened = open_in_memory()
+    else:
+        opened = await open_database(database_location, SystemClock())
+    yield opened
+    await opened.close()
+
+
+async def _template(server: PostgresServer) -> str:
+    """The name of a migrated database to copy, made when it is first needed."""
+    if not server.has_template:
+        await _execute(server, f"CREATE DATABASE {TEMPLATE}")
+        await (await open_database(server.url(TEMPLATE), SystemClock())).close()
+        server.has_template = True
+    return TEMPLATE
+
+
+async def _execute(server: PostgresServer, statement: str) -> None:
+    """Run an administrator's statement."""
+    connection = await asyncpg.connect(server.url())
+    try:
+        await connection.execute(statement)
+    finally:
+        await asyncio.shield(connection.close())

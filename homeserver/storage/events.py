@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -198,21 +198,6 @@ class EventStore:
             "SELECT event_id FROM events WHERE sender = ? AND room_id = ? AND transaction_key = ?",
             (sender, room_id, transaction_key),
         )
-        return found
-
-    async def list_related(self, event_ids: Iterable[str]) -> list[tuple[str, str, str, int]]:
-        """(relates_to, relation, event_id, position) of accepted events that relate to any of these, oldest first."""
-        wanted = list(event_ids)
-        found: list[tuple[str, str, str, int]] = []
-        for start in range(0, len(wanted), 500):
-            part = wanted[start : start + 500]
-            marks = ", ".join("?" * len(part))
-            rows = await self._db.fetch_all(
-                f"SELECT relates_to, relation, event_id, position FROM events WHERE relates_to IN ({marks})"
-                " AND status = 0 ORDER BY position",
-                part,
-            )
-            found += [(row[0], row[1], row[2], row[3]) for row in rows]
         return found
 
     async def find_nearest(self, room_id: str, timestamp_ms: int, *, forward: bool) -> tuple[str, int, int] | None:

@@ -62,6 +62,13 @@ class RelationStore:
                 found.setdefault(row[0], []).append(RelatedEvent(*row[1:]))
         return found
 
+    async def list_children(self, event_id: str) -> list[tuple[str, str]]:
+        """(relation, sender) of every accepted event that relates to one event."""
+        rows = await self._db.fetch_all(
+            "SELECT DISTINCT relation, sender FROM events WHERE relates_to = ? AND status = 0", (event_id,)
+        )
+        return [(row[0], row[1]) for row in rows]
+
     async def list_threads_of(
         self, root_ids: Sequence[str], user_id: str, ignored: Iterable[str] = ()
     ) -> dict[str, ThreadSummary]:
@@ -87,13 +94,8 @@ class RelationStore:
         self, room_id: str, *, before: int | None, limit: int, participant: str | None = None
     ) -> list[tuple[str, int]]:
         """(root event id, position of its newest answer) of a room's threads, the most recently answered first."""
-        own = (
-            ""
-            if participant is None
-            else (
-                " AND (MAX(CASE WHEN e.sender = ? THEN 1 ELSE 0 END) = 1 OR MAX(CASE WHEN r.sender = ? THEN 1 ELSE 0 END) = 1)"
-            )
-        )
+        wrote = "MAX(CASE WHEN {}.sender = ? THEN 1 ELSE 0 END) = 1"
+        own = "" if participant is None else f" AND ({wrote.format('e')} OR {wrote.format('r')})"
         place = "" if before is None else " AND MAX(e.position) < ?"
         rows = await self._db.fetch_all(
             "SELECT e.relates_to, MAX(e.position) AS newest FROM events AS e JOIN events AS r"

@@ -49,7 +49,7 @@ class RoomStore:
         room_id: str,
         version: str,
         creator: str,
-        extremities: Sequence[tuple[str, int]],
+        extremities: Sequence[tuple[Any, ...]],
         at: int,
     ) -> None:
         txn.add(

@@ -1,0 +1,102 @@
+"""Which events of a room a user may see: the one filter that every way of reading goes through (A17, G01, G05)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from homeserver.protocol.history_visibility import DEFAULT_VISIBILITY, Visibility, may_see, visibility_of
+from homeserver.rooms.live_room import MEMBER, LiveRoom, membership_of
+from homeserver.storage.events import ACCEPTED, EventStore, StoredEvent
+from homeserver.storage.rooms import RoomStore
+
+VISIBILITY_KEY = ("m.room.history_visibility", "")
+
+
+class RoomView:
+    """What one user may see of one room, and as what; asked event by event."""
+
+    def __init__(
+        self,
+        user_id: str,
+        memberships: list[tuple[int, str]],
+        visibilities: list[tuple[int, Visibility]],
+    ) -> None:
+        self._user_id = user_id
+        self._membership_places = [place for place, _ in memberships]
+        self._memberships = [membership for _, membership in memberships]
+        self._visibility_places = [place for place, _ in visibilities]
+        self._visibilities = [visibility for _, visibility in visibilities]
+        self._last_join = max((place for place, membership in memberships if membership == "join"), default=None)
+
+    @property
+    def was_joined(self) -> bool:
+        """Whether the user was ever in the room."""
+        return self._last_join is not None
+
+    def membership_at(self, position: int) -> str:
+        """The user's membership just after `position`."""
+        index = bisect_right(self._membership_places, position)
+        return self._memberships[index - 1] if index else "leave"
+
+    def shows(self, stored: StoredEvent) -> bool:
+        """Whether the user may see the event."""
+        if stored.status != ACCEPTED:
+            return False
+        index = bisect_left(self._membership_places, stored.position)
+        membership = self._memberships[index - 1] if index else None
+        place = bisect_left(self._visibility_places, stored.position)
+        return may_see(
+            stored.event,
+            self._user_id,
+            visibility=self._visibilities[place - 1] if place else DEFAULT_VISIBILITY,
+            membership=membership,
+            joined_later=self._last_join is not None and self._last_join > stored.position,
+        )
+
+
+class RoomVisibility:
+    """Makes views of rooms."""
+
+    def __init__(self, store: RoomStore, events: EventStore) -> None:
+        self._store = store
+        self._events = events
+
+    async def view(self, room: LiveRoom, user_id: str) -> RoomView:
+        """What `user_id` may see of a room."""
+        memberships = await self._values(room, (MEMBER, user_id))
+        visibilities = await self._values(room, VISIBILITY_KEY)
+        return RoomView(
+            user_id,
+            [(place, "leave" if stored is None else membership_of(stored.event)) for place, stored in memberships],
+            [
+                (place, DEFAULT_VISIBILITY if stored is None else visibility_of(stored.event))
+                for place, stored in visibilities
+            ],
+        )
+
+    async def filter(
+        self, room: LiveRoom, user_id: str, events: Iterable[StoredEvent]
+    ) -> list[tuple[StoredEvent, str]]:
+        """Those of `events` that the user may see, each with the user's membership when it was sent."""
+        view = await self.view(room, user_id)
+        return [(stored, view.membership_at(stored.position)) for stored in events if view.shows(stored)]
+
+    async def may_read(self, room: LiveRoom, user_id: str) -> bool:
+        """Whether the user may ask about the room at all: is or was a member, or anybody may read it."""
+        if room.membership(user_id) == "join" or room.history_visibility == "world_readable":
+            return True
+        return await self._store.find_membership(room.room_id, user_id) is not None
+
+    async def _values(self, room: LiveRoom, key: tuple[str, str]) -> list[tuple[int, StoredEvent | None]]:
+        history = await self._store.list_key_history(room.room_id, key)
+        ids = [event_id for _, event_id in history if event_id is not None]
+        known: dict[str, StoredEvent] = {}
+        if len(ids) == 1:
+            current = room.pinned.get(key) if key[0] != MEMBER else room.member_events.get(key[1])
+            if current is not None and current.event_id == ids[0]:
+                known[ids[0]] = current
+        missing = [event_id for event_id in ids if event_id not in known]
+        for stored in await self._events.find_events(room.room_id, room.version, missing) if missing else ():
+            known[stored.event_id] = stored
+        return [(place, None if event_id is None else known.get(event_id)) for place, event_id in history]

@@ -41,6 +41,7 @@ _STATUS: Final[dict[type[MatrixError], int]] = {
     errors.NotYetUploaded: 504,
     errors.WrongRoomKeysVersion: 403,
     errors.Unavailable: 503,
+    errors.ControlledByServer: 405,
 }
 """Statuses that are not 400. A subclass without a row has the status of its nearest base."""
 

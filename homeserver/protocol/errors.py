@@ -235,3 +235,17 @@ class InteractiveAuthNeeded(MatrixError):
 
     def body(self) -> dict[str, Any]:
         return self.flows
+
+
+class UnknownDevice(MatrixError):
+    """An application service named a device that the user does not have (v1.17)."""
+
+    errcode = "M_UNKNOWN_DEVICE"
+
+
+class ThreepidMediumNotSupported(MatrixError):
+    errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
+
+
+class ControlledByServer(BadJson):
+    """Account data of a type that clients may not write (405)."""

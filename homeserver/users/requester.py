@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from homeserver.protocol.errors import UserSuspended
+
 
 @dataclass(frozen=True, slots=True)
 class Requester:
@@ -20,3 +22,8 @@ class Requester:
     is_admin: bool = False
     is_suspended: bool = False
     appservice_id: str | None = None
+
+    def check_not_suspended(self) -> None:
+        """Raises UserSuspended. Spec: "Account suspension" lists what must be refused to a suspended account."""
+        if self.is_suspended:
+            raise UserSuspended("This account is suspended and cannot do that.")

@@ -1,0 +1,76 @@
+"""Making rooms, and whether the directory lists them. Spec: Client-Server API, "Creation", "Listing rooms"."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from homeserver.http.parsing import parse_body
+from homeserver.http.request import Request, Response
+from homeserver.protocol.errors import BadJson, Forbidden, InvalidParam
+from homeserver.rooms.creation import RoomRequest
+from homeserver.rooms.services import RoomServices
+
+
+class _InitialState(msgspec.Struct):
+    type: str
+    content: dict[str, Any]
+    state_key: str = ""
+
+
+class _CreateBody(msgspec.Struct):
+    visibility: Literal["public", "private"] | None = None
+    room_alias_name: str | None = None
+    name: str | None = None
+    topic: str | None = None
+    invite: list[str] = []
+    invite_3pid: list[dict[str, Any]] = []
+    room_version: str | None = None
+    creation_content: dict[str, Any] = {}
+    initial_state: list[_InitialState] = []
+    preset: Literal["private_chat", "public_chat", "trusted_private_chat"] | None = None
+    is_direct: bool | None = None
+    power_level_content_override: dict[str, Any] = {}
+
+
+class RoomApi:
+    """/createRoom and /joined_rooms."""
+
+    def __init__(self, rooms: RoomServices) -> None:
+        self._rooms = rooms
+
+    async def create_room(self, request: Request) -> Response:
+        body = parse_body(request, _CreateBody, allow_empty=True)
+        if not self._rooms.settings.creation_for_everyone and not request.user.is_admin:
+            raise Forbidden("Only administrators create rooms on this server.")
+        if body.invite_3pid:
+            raise Forbidden("This server does not invite by e-mail or phone number.")
+        if body.room_alias_name is not None and len(body.room_alias_name) > 200:
+            raise InvalidParam("room_alias_name is longer than 200 characters.")
+        wanted = RoomRequest(
+            visibility=body.visibility or "private",
+            room_alias_name=body.room_alias_name,
+            name=body.name,
+            topic=body.topic,
+            invite=body.invite,
+            room_version=body.room_version,
+            creation_content=body.creation_content,
+            initial_state=[(entry.type, entry.state_key, entry.content) for entry in body.initial_state],
+            preset=body.preset,
+            is_direct=bool(body.is_direct),
+            power_level_content_override=body.power_level_content_override,
+        )
+        return Response({"room_id": await self._rooms.creation.create(request.user.user_id, wanted)})
+
+    async def get_joined_rooms(self, request: Request) -> Response:
+        return Response({"joined_rooms": await self._rooms.memberships.joined_rooms(request.user.user_id)})
+
+    async def get_mutual_rooms(self, request: Request) -> Response:
+        """Rooms that the asking and the named user are both in (v1.18)."""
+        other = request.query.get("user_id", [])
+        if len(other) != 1:
+            raise BadJson("Name one user as user_id.")
+        if other[0] == request.user.user_id:
+            raise InvalidParam("You share every room with yourself.")
+        return Response({"joined": await self._rooms.memberships.mutual_rooms(request.user.user_id, other[0])})

@@ -1,0 +1,173 @@
+"""Accounts of this server: making them, what operators may set on them, new passwords, and the end of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from homeserver.clock import Clock
+from homeserver.protocol.errors import Forbidden, InvalidParam, NotFound, UserInUse
+from homeserver.protocol.identifiers import ServerName, UserId, domain_of, parse_user_id
+from homeserver.storage.account_data import AccountDataStore
+from homeserver.storage.accounts import Account, AccountStore, Flag
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.filters import FilterStore
+from homeserver.storage.profiles import ProfileStore
+from homeserver.storage.push_rules import PushRuleStore
+from homeserver.storage.pushers import PusherStore
+from homeserver.storage.user_directory import UserDirectoryStore
+from homeserver.users.access_tokens import AccessTokens
+from homeserver.users.devices import Devices
+from homeserver.users.passwords import Passwords
+from homeserver.users.requester import Requester
+
+AccountDeactivated = Callable[[str, bool], Awaitable[None]]
+"""Called with (user_id, erase) after an account has ended: the user leaves all rooms, invites are rejected."""
+
+
+class Accounts:
+    """Everything about an account but how its owner proves to be the owner."""
+
+    def __init__(
+        self,
+        db: Database,
+        store: AccountStore,
+        profiles: ProfileStore,
+        directory: UserDirectoryStore,
+        account_data: AccountDataStore,
+        push_rules: PushRuleStore,
+        filters: FilterStore,
+        pushers: PusherStore,
+        devices: Devices,
+        tokens: AccessTokens,
+        passwords: Passwords,
+        clock: Clock,
+        server_name: ServerName,
+        deactivated: Sequence[AccountDeactivated] = (),
+    ) -> None:
+        self._db = db
+        self._store = store
+        self._profiles = profiles
+        self._directory = directory
+        self._account_data = account_data
+        self._push_rules = push_rules
+        self._filters = filters
+        self._pushers = pushers
+        self._devices = devices
+        self._tokens = tokens
+        self._passwords = passwords
+        self._clock = clock
+        self._server_name = server_name
+        self._deactivated = deactivated
+
+    async def find_account(self, user_id: str) -> Account | None:
+        return await self._store.find_account(user_id)
+
+    async def exists(self, user_id: str) -> bool:
+        """Whether it is a user of this server who was not deactivated."""
+        account = await self._store.find_account(user_id)
+        return account is not None and not account.is_deactivated
+
+    async def create_account(
+        self,
+        user_id: UserId,
+        *,
+        password: str | None = None,
+        display_name: str | None = None,
+        is_guest: bool = False,
+        is_admin: bool = False,
+        appservice_id: str | None = None,
+        user_type: str | None = None,
+    ) -> None:
+        """Make an account without any further question. Raises UserInUse, WeakPassword."""
+        password_hash = None if password is None else await self._passwords.hash(password)
+        account = Account(
+            user_id=user_id,
+            created_ts=self._clock.now_ms(),
+            password_hash=password_hash,
+            is_guest=is_guest,
+            is_admin=is_admin,
+            appservice_id=appservice_id,
+            user_type=user_type,
+        )
+        if not await self._db.write(lambda txn: self.add_account(txn, account, display_name)):
+            raise UserInUse("This user name is taken.")
+
+    async def add_account(self, txn: Transaction, account: Account, display_name: str | None = None) -> bool:
+        """The same inside a bigger transaction; False if the name is taken."""
+        if not await self._store.add_account(txn, account):
+            return False
+        if account.is_guest:  # guests have a name of their own but are not found by it
+            await self._profiles.set_fields(txn, account.user_id, {})
+        else:
+            await self.add_profile(txn, account.user_id, display_name)
+        return True
+
+    async def add_profile(self, txn: Transaction, user_id: str, display_name: str | None = None) -> None:
+        """A new profile, by which the user can be found."""
+        fields = {} if display_name is None else {"displayname": display_name}
+        await self._profiles.set_fields(txn, user_id, fields)
+        await self._directory.set_entry(txn, user_id, display_name, None)
+
+    def check_new_password(self, password: str) -> None:
+        """Raises WeakPassword, before anybody is asked to prove anything."""
+        self._passwords.check_policy(password)
+
+    async def change_password(
+        self, user_id: str, new_password: str, *, keep_device: str | None, logout_devices: bool
+    ) -> None:
+        """`logout_devices`: every device but `keep_device` goes, with its pushers. Raises WeakPassword."""
+        password_hash = await self._passwords.hash(new_password)
+
+        async def change(txn: Transaction) -> None:
+            await self._store.set_password_hash(txn, user_id, password_hash)
+            if logout_devices:
+                await self._devices.remove_all_devices(txn, user_id, keep=keep_device)
+
+        await self._db.write(change)
+
+    async def deactivate(self, user_id: str, *, erase: bool) -> None:
+        """The end of an account: it cannot log in, its sessions, devices, profile and settings are gone, and it leaves
+        its rooms. `erase`: its messages are hidden from those who come later."""
+
+        async def end(txn: Transaction) -> None:
+            await self._store.set_deactivated(txn, user_id, erase=erase)
+            await self._devices.remove_all_devices(txn, user_id)
+            await self._tokens.revoke_user(txn, user_id)
+            await self._profiles.remove_profile(txn, user_id)
+            await self._directory.remove_entry(txn, user_id)
+            await self._account_data.remove_all(txn, user_id)
+            await self._push_rules.remove_rules(txn, user_id)
+            await self._filters.remove_filters(txn, user_id)
+            await self._pushers.remove_pushers_of_user(txn, user_id)
+
+        await self._db.write(end)
+        for deactivated in self._deactivated:
+            await deactivated(user_id, erase)
+
+    async def set_flag(self, user_id: str, flag: Flag, value: bool) -> None:
+        """For operators. Raises NotFound."""
+        await self._store.get_account(user_id)
+
+        async def change(txn: Transaction) -> None:
+            await self._store.set_flag(txn, user_id, flag, value)
+            txn.on_commit(lambda: self._tokens.forget_user(user_id))
+
+        await self._db.write(change)
+
+    async def moderated_account(self, admin: Requester, target: str, *, change: bool) -> Account:
+        """The account that an administrator locks or suspends, or asks about.
+
+        Spec: `/admin/lock/{userId}`. Raises InvalidParam (not local), NotFound (unknown or deactivated), Forbidden
+        (another administrator, or oneself when it is to be changed).
+        """
+        user_id = parse_user_id(target)
+        if domain_of(user_id) != self._server_name:
+            raise InvalidParam("This user belongs to another server.")
+        if change and user_id == admin.user_id:
+            raise Forbidden("Administrators cannot do this to their own account.")
+        account = await self._store.find_account(user_id)
+        if account is None or account.is_deactivated:
+            raise NotFound("There is no such account.")
+        if account.is_admin and user_id != admin.user_id:
+            raise Forbidden("This account is another administrator's.")
+        return account

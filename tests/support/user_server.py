@@ -1,0 +1,180 @@
+"""A server of users alone: every service of users/ behind its real routes, in memory, on a clock that tests own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from homeserver.admin.register import SharedSecretRegistration
+from homeserver.client_api.routes import user_routes
+from homeserver.client_api.services import Services
+from homeserver.hooks import Hooks
+from homeserver.http.application import HttpApplication
+from homeserver.http.authentication import BearerAuthenticator
+from homeserver.http.rate_limits import FailedLoginLimiter
+from homeserver.http.routing import Router
+from homeserver.protocol.identifiers import ServerName
+from homeserver.storage.database import Database
+from homeserver.stream import Stream
+from homeserver.users.passwords import PasswordSettings
+from homeserver.users.registration import RegistrationSettings
+from homeserver.users.services import UserServices, UserSettings, build_user_services
+from tests.support.clock import FakeClock
+from tests.support.databases import open_in_memory
+from tests.support.http import Answer, MemoryClient
+
+T = TypeVar("T")
+SERVER_NAME = ServerName("halfdoor.test")
+SHARED_SECRET = "a secret of the operator"
+PASSWORD = "correct horse battery"
+CHEAP_PASSWORDS = PasswordSettings(memory_kib=8, iterations=1)
+V3 = "/_matrix/client/v3"
+V1 = "/_matrix/client/v1"
+
+
+async def in_place(call: Callable[[], T]) -> T:
+    """A worker thread that is none."""
+    return call()
+
+
+@dataclass(frozen=True)
+class FakeAppservice:
+    """An application service whose users begin with `prefix`."""
+
+    id: str
+    as_token: str
+    prefix: str
+    sender: str
+
+    def may_act_as(self, user_id: str) -> bool:
+        return user_id == self.sender or (user_id.startswith(self.prefix) and user_id.endswith(f":{SERVER_NAME}"))
+
+
+@dataclass
+class FakeAppservices:
+    """Implements `AppserviceRegistry` and `Namespaces`."""
+
+    services: Sequence[FakeAppservice] = ()
+
+    def find_by_token(self, as_token: str) -> FakeAppservice | None:
+        return next((each for each in self.services if each.as_token == as_token), None)
+
+    def owner_of_user(self, user_id: str) -> str | None:
+        return next((each.id for each in self.services if each.may_act_as(user_id)), None)
+
+
+IRC = FakeAppservice("irc", "as_token_of_irc", "@_irc_", f"@ircbot:{SERVER_NAME}")
+TELEGRAM = FakeAppservice("telegram", "as_token_of_telegram", "@_tg_", f"@tgbot:{SERVER_NAME}")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a session."""
+
+    user_id: str
+    token: str
+    device_id: str
+    refresh_token: str | None = None
+
+
+@dataclass
+class UserServer:
+    """The server, and the short ways to use it that tests need."""
+
+    db: Database
+    clock: FakeClock
+    stream: Stream
+    services: UserServices
+    client: MemoryClient
+    hooks: Hooks
+    appservices: FakeAppservices = field(default_factory=FakeAppservices)
+
+    async def register(self, name: str = "alice", *, password: str = PASSWORD, admin: bool = False) -> Person:
+        """An account with a session."""
+        user_id = f"@{name}:{SERVER_NAME}"
+        from homeserver.protocol.identifiers import parse_user_id
+
+        await self.services.accounts.create_account(parse_user_id(user_id), password=password, is_admin=admin)
+        return await self.log_in(name, password=password)
+
+    async def log_in(self, name: str = "alice", *, password: str = PASSWORD, **body: Any) -> Person:
+        answer = await self.post("/login", login_body(name, password, **body))
+        assert answer.status == 200, answer.body
+        return person_of(answer)
+
+    async def get(self, path: str, *, token: str | None = None, **query: Any) -> Answer:
+        return await self.client.request("GET", _full(path), token=token, query=query or None)
+
+    async def post(self, path: str, json: Any = ..., *, token: str | None = None, **query: Any) -> Answer:
+        return await self.client.request("POST", _full(path), json=json, token=token, query=query or None)
+
+    async def put(self, path: str, json: Any = ..., *, token: str | None = None, **query: Any) -> Answer:
+        return await self.client.request("PUT", _full(path), json=json, token=token, query=query or None)
+
+    async def delete(self, path: str, json: Any = ..., *, token: str | None = None, **query: Any) -> Answer:
+        return await self.client.request("DELETE", _full(path), json=json, token=token, query=query or None)
+
+    async def with_password(
+        self, method: str, path: str, body: dict[str, Any], *, token: str, password: str = PASSWORD
+    ) -> Answer:
+        """A request that asks for user-interactive authentication, answered with a password."""
+        asked = await self.client.request(method, _full(path), json=body, token=token)
+        assert asked.status == 401, asked.body
+        auth = {"type": "m.login.password", "session": asked.json["session"], "password": password}
+        return await self.client.request(method, _full(path), json={**body, "auth": auth}, token=token)
+
+
+def login_body(name: str, password: str = PASSWORD, **body: Any) -> dict[str, Any]:
+    """The body of a password login."""
+    identifier = {"type": "m.id.user", "user": name}
+    return {"type": "m.login.password", "identifier": identifier, "password": password, **body}
+
+
+def person_of(answer: Answer) -> Person:
+    body = answer.json
+    return Person(body["user_id"], body["access_token"], body["device_id"], body.get("refresh_token"))
+
+
+def settings(registration: RegistrationSettings | None = None, **changes: Any) -> UserSettings:
+    """Settings that are quick to test with; registration is open."""
+    made = UserSettings(
+        SERVER_NAME,
+        passwords=CHEAP_PASSWORDS,
+        registration=registration or RegistrationSettings(is_open=True, allows_guests=True),
+    )
+    return replace(made, **changes)
+
+
+def open_user_server(
+    db: Database | None = None,
+    chosen: UserSettings | None = None,
+    *,
+    appservices: Sequence[FakeAppservice] = (),
+    run_in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = in_place,
+) -> UserServer:
+    """A server over `db`, or over a database in memory that goes with it."""
+    database = db or open_in_memory()
+    clock = FakeClock()
+    stream = Stream(database.position)
+    hooks = Hooks()
+    registry = FakeAppservices(appservices)
+    services = build_user_services(
+        database,
+        clock,
+        stream,
+        FailedLoginLimiter(clock),
+        chosen or settings(),
+        hooks=hooks,
+        appservices=registry,
+        namespaces=registry,
+        run_in_thread=run_in_thread,
+    )
+    operator = SharedSecretRegistration(services.registration, clock, SHARED_SECRET)
+    rows = [*user_routes(Services(services, public_base_url="https://matrix.halfdoor.test")), *operator.routes()]
+    application = HttpApplication(Router(rows), BearerAuthenticator(services.authentication), clock=clock)
+    return UserServer(database, clock, stream, services, MemoryClient(application), hooks, registry)
+
+
+def _full(path: str) -> str:
+    return path if path.startswith(("/_", "/.")) else V3 + path

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,6 +25,7 @@ from tests.support.openapi_mistakes import MISTAKES
 
 BUNDLE = Path(__file__).with_name("openapi.json")
 BUNDLE_URI = "urn:halfdoor:openapi"
+SEEN_VARIABLE = "HALFDOOR_SEEN_OPERATIONS"
 ERROR_SCHEMA = {
     "type": "object",
     "properties": {"errcode": {"type": "string", "pattern": "^[A-Z][A-Z0-9_.]*$"}, "error": {"type": "string"}},
@@ -86,6 +88,8 @@ def validate_answer(method: str, path: str, status: int, body: Any) -> None:
         if status >= 400:
             _check(_error_validator(), f"{where} (no operation of the specification)", status, body)
         return
+    if status < 400:
+        _note_seen(operation)
     where = f"{operation.name} ({where})"
     try:
         schema = operation.schema(status)
@@ -106,6 +110,15 @@ def all_operations() -> tuple[Operation, ...]:
         Operation(row["api"], row["method"], row["path"], row["operation"], row["answers"])
         for row in _bundle()["operations"]
     )
+
+
+def _note_seen(operation: Operation) -> None:
+    """Write down which test saw which operation, for `scripts/spec_coverage seen`."""
+    file = os.environ.get(SEEN_VARIABLE)
+    if file:
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].partition("[")[0]
+        with open(file, "a", encoding="utf-8") as notes:
+            notes.write(f"{operation.name}\t{test}\n")
 
 
 def _check(validator: jsonschema.Draft202012Validator, where: str, status: int, body: Any) -> None:

@@ -1,18 +1,18 @@
-"""Sending events and reading rooms. Spec: Client-Server API, "Sending events to a room", "Getting events for a room"."""
+"""Sending events and reading rooms.
+
+Spec: Client-Server API, "Sending events to a room", "Getting events for a room".
+"""
 
 from __future__ import annotations
 
 import enum
 from typing import Any, Final
 
-import msgspec
-
-from homeserver.http.parsing import parse_object, query_bool, query_enum, query_int, query_string
+from homeserver.http.parsing import REQUIRED, parse_object, query_enum, query_int, query_string
 from homeserver.http.request import Request, Response
 from homeserver.protocol import strict_json
-from homeserver.protocol.errors import InvalidParam
 from homeserver.protocol.filters import DEFAULT_ROOM_EVENT_FILTER, RoomEventFilter, parse_room_event_filter
-from homeserver.rooms.client_events import Reader, client_event
+from homeserver.rooms.client_events import Reader
 from homeserver.rooms.services import RoomServices
 from homeserver.rooms.tokens import StreamToken
 
@@ -136,14 +136,12 @@ class EventApi:
 
     async def get_event(self, request: Request) -> Response:
         params = request.path_params
-        return Response(
-            await self._rooms.timeline.get_event(reader_of(request), params["room_id"], params["event_id"])
-        )
+        return Response(await self._rooms.timeline.get_event(reader_of(request), params["room_id"], params["event_id"]))
 
     async def get_messages(self, request: Request) -> Response:
-        direction = query_enum(request, "dir", kind=Direction, default=Direction.BACKWARDS)
+        direction = query_enum(request, "dir", REQUIRED, Direction)
         event_filter = event_filter_of(request)
-        limit = query_int(request, "limit", 10, minimum=0, maximum=MAX_PAGE)
+        limit = query_int(request, "limit", 10, minimum=0, maximum=MAX_PAGE, clamp=True)
         if event_filter.limit is not None:
             limit = min(limit, event_filter.limit)
         page = await self._rooms.timeline.messages(
@@ -168,7 +166,7 @@ class EventApi:
             reader_of(request),
             params["room_id"],
             params["event_id"],
-            limit=query_int(request, "limit", 10, minimum=0, maximum=MAX_PAGE),
+            limit=query_int(request, "limit", 10, minimum=0, maximum=MAX_PAGE, clamp=True),
             event_filter=event_filter_of(request),
         )
         return Response(
@@ -187,16 +185,13 @@ class EventApi:
             request.user.user_id,
             request.path_params["room_id"],
             query_int(request, "ts", minimum=0, maximum=2**53 - 1),
-            forward=query_enum(request, "dir", ..., Direction) is Direction.FORWARDS,
+            forward=query_enum(request, "dir", REQUIRED, Direction) is Direction.FORWARDS,
         )
         return Response({"event_id": event_id, "origin_server_ts": origin_server_ts})
 
 
 def _timestamp(request: Request) -> int | None:
-    """`ts`: when an event was sent; only application services may say (Application Service API, "Timestamp massaging")."""
+    """`ts`: when an event was sent, which only application services may say ("Timestamp massaging")."""
     if "ts" not in request.query or request.user.appservice_id is None:
         return None
     return query_int(request, "ts", minimum=0, maximum=2**53 - 1)
-
-
-__all__ = ["EventApi", "InvalidParam", "client_event", "msgspec", "query_bool"]

@@ -1,7 +1,7 @@
 """The index of the Client-Server API: one row an operation, one section a noun.
 
 A section is a function of the services of its part; `routes` puts all of them together. `v3` and `v1` complete a path
-and add its aliases.
+and add its aliases. Rooms have a file of their own, `room_routes.py`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ from homeserver.client_api.devices import DeviceApi
 from homeserver.client_api.interactive_auth import InteractiveAuthApi
 from homeserver.client_api.login import LoginApi
 from homeserver.client_api.registration import RegistrationApi
+from homeserver.client_api.room_routes import alias_routes, event_routes, membership_routes, room_routes
 from homeserver.client_api.services import Services
-from homeserver.http.routing import Auth, Handler, RateClass, Route
+from homeserver.client_api.versioned_paths import v1, v3
+from homeserver.http.routing import Auth, RateClass, Route
+from homeserver.rooms.services import RoomServices
 
 NONE, OPTIONAL, USER, GUEST, ADMIN, APPSERVICE = Auth
 READ, LOGIN, REGISTRATION, SEARCH = RateClass.READ, RateClass.LOGIN, RateClass.REGISTRATION, RateClass.SEARCH
 UNLIMITED = RateClass.NONE
 
 
-def routes(services: Services) -> list[Route]:
+def routes(services: Services, rooms: RoomServices) -> list[Route]:
     """Every row of the Client-Server API."""
     return [
         *user_routes(services),
+        *room_routes(rooms),
+        *membership_routes(rooms),
+        *event_routes(rooms),
+        *alias_routes(rooms),
     ]
 
 
@@ -34,33 +41,6 @@ def user_routes(services: Services) -> list[Route]:
         *login_routes(services),
         *registration_routes(services),
     ]
-
-
-def v3(
-    method: str,
-    path: str,
-    handler: Handler,
-    auth: Auth,
-    rate: RateClass = RateClass.NONE,
-    operation: str = "",
-    *aliases: str,
-) -> Route:
-    """A row under /_matrix/client/v3, which r0 means as well. `aliases` are whole paths."""
-    paths = (f"/_matrix/client/r0{path}", *aliases)
-    return Route(method, f"/_matrix/client/v3{path}", handler, auth, rate, operation, paths)
-
-
-def v1(
-    method: str,
-    path: str,
-    handler: Handler,
-    auth: Auth,
-    rate: RateClass = RateClass.NONE,
-    operation: str = "",
-    *aliases: str,
-) -> Route:
-    """A row under /_matrix/client/v1. `aliases` are whole paths."""
-    return Route(method, f"/_matrix/client/v1{path}", handler, auth, rate, operation, aliases)
 
 
 def account_routes(services: Services) -> list[Route]:

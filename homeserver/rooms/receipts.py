@@ -48,12 +48,7 @@ class Receipts:
         Raises Forbidden for people outside the room (B11), NotFound for events that are not of it, InvalidParam for a
         thread that the event is not part of.
         """
-        room = await self._rooms.find(room_id)
-        if room is None or room.membership(user_id) != "join":
-            raise Forbidden("You are not in the room")
-        target = await self._find(room, event_id)
-        if target is None:
-            raise NotFound("The event is not in the room")
+        room, target = await self.check_may_mark(user_id, room_id, event_id)
         thread = UNTHREADED if thread_id is None else thread_id
         if thread_id is not None:
             await self._check_thread(room, target, thread_id)
@@ -69,6 +64,16 @@ class Receipts:
                 txn.on_commit(lambda: self._stream.announce(Change.PRIVATE_RECEIPTS, position, users=users))
 
         await self._db.write(job)
+
+    async def check_may_mark(self, user_id: str, room_id: str, event_id: str) -> tuple[LiveRoom, StoredEvent]:
+        """The room and the event. Raises Forbidden for people outside the room, NotFound for events not of it."""
+        room = await self._rooms.find(room_id)
+        if room is None or room.membership(user_id) != "join":
+            raise Forbidden("You are not in the room")
+        target = await self._find(room, event_id)
+        if target is None:
+            raise NotFound("The event is not in the room")
+        return room, target
 
     async def list_changed(self, room_ids: Sequence[str], after: int) -> dict[str, list[Receipt]]:
         """Receipts by room that were set after a position."""

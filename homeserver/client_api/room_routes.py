@@ -1,0 +1,76 @@
+"""The index of the Client-Server API, continued: rooms, membership, events."""
+
+from __future__ import annotations
+
+from homeserver.client_api.aliases import AliasApi
+from homeserver.client_api.events import EventApi
+from homeserver.client_api.membership import MembershipApi
+from homeserver.client_api.rooms import RoomApi
+from homeserver.client_api.versioned_paths import v1, v3
+from homeserver.http.routing import Auth, RateClass, Route
+from homeserver.rooms.services import RoomServices
+
+NONE, OPTIONAL, USER, GUEST, ADMIN, APPSERVICE = Auth
+UNLIMITED = RateClass.NONE
+READ, MESSAGE, JOIN, INVITE = RateClass.READ, RateClass.MESSAGE, RateClass.JOIN, RateClass.INVITE
+
+
+def room_routes(rooms: RoomServices) -> list[Route]:
+    api = RoomApi(rooms)
+    mutual = "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"
+    return [
+        v3("POST", "/createRoom", api.create_room, USER, RateClass.CREATE_ROOM, "createRoom"),
+        v3("GET", "/joined_rooms", api.get_joined_rooms, GUEST, READ, "getJoinedRooms"),
+        v1("GET", "/mutual_rooms", api.get_mutual_rooms, USER, READ, "getMutualRooms", mutual),
+    ]
+
+
+def membership_routes(rooms: RoomServices) -> list[Route]:
+    api = MembershipApi(rooms)
+    return [
+        v3("POST", "/join/{room_id_or_alias}", api.join_room_or_alias, GUEST, JOIN, "joinRoom"),
+        v3("POST", "/rooms/{room_id}/join", api.join_room, GUEST, JOIN, "joinRoomById"),
+        v3("POST", "/knock/{room_id_or_alias}", api.knock_room, USER, JOIN, "knockRoom"),
+        v3("POST", "/rooms/{room_id}/invite", api.invite_user, USER, INVITE, "inviteUser"),
+        v3("POST", "/rooms/{room_id}/leave", api.leave_room, GUEST, UNLIMITED, "leaveRoom"),
+        v3("POST", "/rooms/{room_id}/forget", api.forget_room, USER, UNLIMITED, "forgetRoom"),
+        v3("POST", "/rooms/{room_id}/kick", api.kick, USER, MESSAGE, "kick"),
+        v3("POST", "/rooms/{room_id}/ban", api.ban, USER, MESSAGE, "ban"),
+        v3("POST", "/rooms/{room_id}/unban", api.unban, USER, MESSAGE, "unban"),
+    ]
+
+
+def event_routes(rooms: RoomServices) -> list[Route]:
+    api = EventApi(rooms)
+    state = "/rooms/{room_id}/state/{event_type}"
+    send, redact = "/rooms/{room_id}/send/{event_type}/{txn_id}", "/rooms/{room_id}/redact/{event_id}/{txn_id}"
+    at_time = "/rooms/{room_id}/timestamp_to_event"
+    unstable_at_time = "/_matrix/client/unstable/org.matrix.msc3030/rooms/{room_id}/timestamp_to_event"
+    return [
+        v3("PUT", send, api.send_message, GUEST, MESSAGE, "sendMessage"),
+        v3("PUT", redact, api.redact_event, USER, MESSAGE, "redactEvent"),
+        v3("PUT", state, api.set_state, USER, MESSAGE),
+        v3("PUT", state + "/{state_key?}", api.set_state, USER, MESSAGE, "setRoomStateWithKey"),
+        v3("GET", state, api.get_state_event, GUEST, READ),
+        v3("GET", state + "/{state_key?}", api.get_state_event, GUEST, READ, "getRoomStateWithKey"),
+        v3("GET", "/rooms/{room_id}/state", api.get_state, GUEST, READ, "getRoomState"),
+        v3("GET", "/rooms/{room_id}/members", api.get_members, GUEST, READ, "getMembersByRoom"),
+        v3("GET", "/rooms/{room_id}/joined_members", api.get_joined_members, USER, READ, "getJoinedMembersByRoom"),
+        v3("GET", "/rooms/{room_id}/event/{event_id}", api.get_event, GUEST, READ, "getOneRoomEvent"),
+        v3("GET", "/rooms/{room_id}/messages", api.get_messages, GUEST, READ, "getRoomEvents"),
+        v3("GET", "/rooms/{room_id}/context/{event_id}", api.get_context, GUEST, READ, "getEventContext"),
+        v1("GET", at_time, api.get_event_by_timestamp, USER, READ, "getEventByTimestamp", unstable_at_time),
+    ]
+
+
+def alias_routes(rooms: RoomServices) -> list[Route]:
+    api = AliasApi(rooms)
+    listing = "/directory/list/room/{room_id}"
+    return [
+        v3("GET", "/directory/room/{room_alias}", api.get_alias, OPTIONAL, READ, "getRoomIdByAlias"),
+        v3("PUT", "/directory/room/{room_alias}", api.set_alias, USER, MESSAGE, "setRoomAlias"),
+        v3("DELETE", "/directory/room/{room_alias}", api.delete_alias, USER, MESSAGE, "deleteRoomAlias"),
+        v3("GET", "/rooms/{room_id}/aliases", api.get_local_aliases, USER, READ, "getLocalAliases"),
+        v3("GET", listing, api.get_room_visibility, OPTIONAL, READ, "getRoomVisibilityOnDirectory"),
+        v3("PUT", listing, api.set_room_visibility, USER, MESSAGE, "setRoomVisibilityOnDirectory"),
+    ]

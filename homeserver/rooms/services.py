@@ -1,0 +1,179 @@
+"""Everything of rooms/, built in order from a few values: what app.py and the tests put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from signedjson.types import SigningKey
+
+from homeserver.clock import Clock
+from homeserver.hooks import Hooks
+from homeserver.notifier import Notifier
+from homeserver.protocol.room_versions import DEFAULT_ROOM_VERSION
+from homeserver.rooms.aggregations import Aggregations
+from homeserver.rooms.aliases import Aliases, AliasNamespaces
+from homeserver.rooms.client_events import EventSerializer
+from homeserver.rooms.creation import RoomCreation
+from homeserver.rooms.live_room import LiveRooms
+from homeserver.rooms.membership import Memberships, ProfileOf
+from homeserver.rooms.persistence import Persistence
+from homeserver.rooms.pipeline import Pipeline
+from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.remote import NoFederation, RemoteServers
+from homeserver.rooms.sending import Sending
+from homeserver.rooms.state import RoomState
+from homeserver.rooms.timeline import Timeline
+from homeserver.rooms.transactions import SendTransactions
+from homeserver.rooms.typing import Typing
+from homeserver.rooms.visibility import RoomVisibility
+from homeserver.storage.aliases import AliasStore
+from homeserver.storage.database import Database
+from homeserver.storage.events import EventStore
+from homeserver.storage.receipts import ReceiptStore
+from homeserver.storage.relations import RelationStore
+from homeserver.storage.rooms import RoomStore
+from homeserver.stream import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSettings:
+    """What an operator may set of rooms."""
+
+    server_name: str
+    default_version: str = DEFAULT_ROOM_VERSION
+    invites_at_creation_max: int = 100
+    creation_for_everyone: bool = True
+    directory_for_everyone: bool = True
+
+
+class NoAliasNamespaces:
+    """No application service keeps aliases for itself."""
+
+    def alias_is_reserved(self, alias: str, user_id: str) -> bool:
+        return False
+
+    async def ask_for_alias(self, alias: str) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class RoomServices:
+    """The services of rooms/, one a noun."""
+
+    settings: RoomSettings
+    live: LiveRooms
+    store: RoomStore
+    events: EventStore
+    relations: RelationStore
+    serializer: EventSerializer
+    aggregations: Aggregations
+    visibility: RoomVisibility
+    pipeline: Pipeline
+    memberships: Memberships
+    aliases: Aliases
+    creation: RoomCreation
+    transactions: SendTransactions
+    sending: Sending
+    state: RoomState
+    timeline: Timeline
+    receipts: Receipts
+    typing: Typing
+
+
+def build_room_services(
+    db: Database,
+    clock: Clock,
+    stream: Stream,
+    notifier: Notifier,
+    settings: RoomSettings,
+    signing_key: SigningKey,
+    *,
+    profile_of: ProfileOf,
+    hooks: Hooks | None = None,
+    remote: RemoteServers | None = None,
+    namespaces: AliasNamespaces | None = None,
+) -> RoomServices:
+    """`profile_of` gives what a user's member events carry. Without `remote` there is no federation."""
+    hooks = hooks or Hooks()
+    remote = remote or NoFederation()
+    store, events = RoomStore(db), EventStore(db)
+    relations = RelationStore(db, events)
+    live = LiveRooms(store, events)
+    serializer = EventSerializer(clock)
+    aggregations = Aggregations(relations, serializer)
+    visibility = RoomVisibility(store, events)
+    pipeline = Pipeline(
+        db=db,
+        rooms=live,
+        persistence=Persistence(rooms=live, events=events, store=store, stream=stream, notifier=notifier),
+        hooks=hooks,
+        clock=clock,
+        server_name=settings.server_name,
+        signing_key=signing_key,
+    )
+    memberships = Memberships(
+        db=db,
+        store=store,
+        rooms=live,
+        pipeline=pipeline,
+        remote=remote,
+        stream=stream,
+        hooks=hooks,
+        profile_of=profile_of,
+        server_name=settings.server_name,
+    )
+    aliases = Aliases(
+        db=db,
+        store=AliasStore(db),
+        rooms=live,
+        remote=remote,
+        namespaces=namespaces or NoAliasNamespaces(),
+        server_name=settings.server_name,
+    )
+    typing = Typing(rooms=live, notifier=notifier, clock=clock)
+    transactions = SendTransactions(events)
+    return RoomServices(
+        settings=settings,
+        live=live,
+        store=store,
+        events=events,
+        relations=relations,
+        serializer=serializer,
+        aggregations=aggregations,
+        visibility=visibility,
+        pipeline=pipeline,
+        memberships=memberships,
+        aliases=aliases,
+        creation=RoomCreation(
+            pipeline=pipeline,
+            aliases=aliases,
+            memberships=memberships,
+            profile_of=profile_of,
+            server_name=settings.server_name,
+            default_version=settings.default_version,
+            max_invites=settings.invites_at_creation_max,
+        ),
+        transactions=transactions,
+        sending=Sending(
+            rooms=live,
+            events=events,
+            relations=relations,
+            pipeline=pipeline,
+            memberships=memberships,
+            aliases=aliases,
+            transactions=transactions,
+            typing=typing,
+        ),
+        state=RoomState(rooms=live, store=store, events=events, visibility=visibility, serializer=serializer),
+        timeline=Timeline(
+            rooms=live,
+            store=store,
+            events=events,
+            relations=relations,
+            visibility=visibility,
+            aggregations=aggregations,
+            serializer=serializer,
+        ),
+        receipts=Receipts(db=db, store=ReceiptStore(db), events=events, rooms=live, stream=stream, clock=clock),
+        typing=typing,
+    )

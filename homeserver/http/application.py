@@ -97,7 +97,7 @@ class HttpApplication:
         self._authenticator = authenticator
         self._limiter = rate_limiter or NoRateLimits()
         self._clock = clock
-        self._proxies = ProxyTrust(self.settings.trusted_proxies)
+        self.proxies = ProxyTrust(self.settings.trusted_proxies)
         self._id_prefix = secrets.token_hex(3)
         self._id_counter = 0
 
@@ -204,7 +204,7 @@ class HttpApplication:
             query=parsed_query,
             headers=headers,
             body=body,
-            client_address=self._proxies.client_of(peer_address, headers.get("x-forwarded-for")),
+            client_address=self.proxies.client_of(peer_address, headers.get("x-forwarded-for")),
             request_id=request_id,
             access_token=take_access_token(headers, parsed_query),
             body_file=body_file,

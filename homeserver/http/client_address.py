@@ -3,7 +3,7 @@ the last hop that is not one of them (row D14 of the known attacks)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -23,7 +23,8 @@ class ProxyTrust:
                 self._trusts_unix = True
             else:
                 self._networks.append(ip_network(network))
-        self._is_proxy = lru_cache(maxsize=4096)(self._look_up)
+        self.is_proxy: Callable[[str], bool] = lru_cache(maxsize=4096)(self._look_up)
+        """Whether an address, or \"unix\", is one of the proxies."""
 
     def client_of(self, peer: str, forwarded_for: str | None) -> str:
         """The client's address, given the peer of the connection and the X-Forwarded-For header.
@@ -31,7 +32,7 @@ class ProxyTrust:
         Read from the right: each hop that is a trusted proxy vouches for the one before it. Text that is no address
         ends the walk at the proxy that passed it on.
         """
-        if forwarded_for is None or not (self._networks or self._trusts_unix) or not self._is_proxy(peer):
+        if forwarded_for is None or not (self._networks or self._trusts_unix) or not self.is_proxy(peer):
             return peer
         client = peer
         for hop in reversed(forwarded_for.split(",")[-32:]):
@@ -39,7 +40,7 @@ class ProxyTrust:
             if address is None:
                 return client
             client = address
-            if not self._is_proxy(client):
+            if not self.is_proxy(client):
                 return client
         return client
 

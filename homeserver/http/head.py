@@ -1,0 +1,74 @@
+"""Reading header lines and writing response heads: bytes to text and back, strictly (row D02 of the known attacks)."""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_SINGLE: Final = frozenset({"host", "authorization", "content-type", "content-length", "transfer-encoding", "expect"})
+"""Headers that two of would be read differently by a proxy and by us."""
+
+_known_names: dict[bytes, str] = {}
+_MAX_KNOWN_NAMES: Final = 1000
+
+
+class BadHead(Exception):
+    """The head of a request is not HTTP/1.1 as we take it; the text says why."""
+
+
+def add_header(headers: dict[str, str], line: bytes) -> tuple[str, bytes]:
+    """Parse one header line into `headers` (lower-case names; repeated ones joined by ", ").
+
+    Returns its name and raw value. Raises BadHead.
+    """
+    raw_name, colon, raw_value = line.partition(b":")
+    name = _known_names.get(raw_name)
+    if name is None:
+        if not colon or not _NAME(raw_name):
+            raise BadHead("A header line has no proper name.")
+        name = raw_name.decode("ascii").lower()
+        if len(_known_names) < _MAX_KNOWN_NAMES:
+            _known_names[raw_name] = name
+    elif not colon:
+        raise BadHead("A header line has no colon.")
+    raw_value = raw_value.strip(b" \t")
+    if _CONTROLS(raw_value):
+        raise BadHead("A header value holds a control character.")
+    value = raw_value.decode("latin-1")
+    if name in headers:
+        if name in _SINGLE:
+            raise BadHead(f"The header {name} may be given only once.")
+        value = f"{headers[name]}, {value}"
+    headers[name] = value
+    return name, raw_value
+
+
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus if status.value >= 200
+}
+
+
+class HeadWriter:
+    """Makes response heads; the Date line is formatted once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._date = ""
+
+    def head(self, status: int, headers: list[tuple[str, str]], framing: str, now_ms: int) -> bytes:
+        """The whole head. `framing` is ready header lines (Content-Length, Transfer-Encoding, Connection).
+
+        Raises ValueError when a header holds a line break, whoever put it there, or is not Latin-1.
+        """
+        second = now_ms // 1000
+        if second != self._second:
+            self._second, self._date = second, f"Date: {formatdate(second, usegmt=True)}\r\n"
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+            raise ValueError("A response header holds a line break.")
+        status_line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Other\r\n"
+        return f"{status_line}{self._date}{lines}{framing}\r\n".encode("latin-1")

@@ -1,0 +1,196 @@
+"""The composition root: from a configuration to a running server, and to its graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+from signedjson.key import read_signing_keys
+from signedjson.types import SigningKey
+
+from config.settings import Listener, Settings
+from homeserver.clock import SystemClock
+from homeserver.composition import Homeserver, ServerSettings, build
+from homeserver.http.application import HttpApplication, HttpSettings
+from homeserver.http.rate_limits import ClassLimits, RateLimit, RouteLimiter
+from homeserver.http.routing import RateClass, Route, Router
+from homeserver.http.tls import TlsFiles
+from homeserver.http.twisted_server import HttpServer
+from homeserver.logs import configure_logs
+from homeserver.protocol.identifiers import parse_server_name
+from homeserver.rooms.services import RoomSettings
+from homeserver.storage.opening import open_database
+from homeserver.users.access_tokens import TokenSettings
+from homeserver.users.passwords import PasswordSettings
+from homeserver.users.registration import RegistrationSettings
+from homeserver.users.services import UserSettings
+
+_log = logging.getLogger("homeserver")
+
+
+def run(settings: Settings) -> int:
+    """Run the server until SIGTERM or SIGINT. Returns the exit status."""
+    configure_logs(
+        style="json" if settings.logging.format == "json" else "human",
+        level=settings.logging.level,
+        areas=settings.logging.levels,
+    )
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    reactor = _install_reactor(loop)
+    try:
+        loop.run_until_complete(_serve(settings, reactor))
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    return 0
+
+
+def _install_reactor(loop: asyncio.AbstractEventLoop) -> Any:
+    """Twisted's reactor on our loop; the loop stays ours to run and to stop."""
+    from twisted.internet import asyncioreactor
+    from twisted.internet.main import installReactor
+
+    reactor: Any = asyncioreactor.AsyncioSelectorReactor(loop)
+    installReactor(reactor)  # type: ignore[no-untyped-call]
+    reactor.startRunning(installSignalHandlers=False)
+    return reactor
+
+
+async def _serve(settings: Settings, reactor: Any) -> None:
+    running = await start(settings, reactor)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, running.http.reload_tls)
+    _log.info("%s is ready: %s", settings.server_name, ", ".join(running.addresses))
+    await stopped.wait()
+    _log.info("Stopping: no further requests are taken")
+    await running.stop(settings.shutdown_seconds)
+    _log.info("Stopped")
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A server with its listeners."""
+
+    homeserver: Homeserver
+    http: HttpServer
+    addresses: list[str]
+
+    async def stop(self, grace_seconds: float) -> None:
+        """End what runs, write what is only in memory, close the database."""
+        await self.http.shut_down(grace_seconds, wake=self.homeserver.notifier.close)
+        await self.homeserver.close()
+        await self.homeserver.db.close()
+
+
+async def start(settings: Settings, reactor: Any) -> RunningServer:
+    """Open the database, build the parts and listen."""
+    clock = SystemClock()
+    url = settings.database.url
+    db = await open_database(str(settings.database.sqlite_file) if url is None else url.reveal(), clock)
+    homeserver = build(db, clock, server_settings(settings))
+    http = HttpServer(reactor, clock)
+    limiter = RouteLimiter(clock, route_limits(settings)) if settings.rate_limits.enabled else None
+    addresses: list[str] = []
+    for listener in settings.listeners:
+        application = HttpApplication(
+            Router(_rows(homeserver, listener)),
+            homeserver.authenticator,
+            limiter,
+            clock=clock,
+            settings=HttpSettings(trusted_proxies=tuple(listener.trusted_proxies)),
+            metrics=homeserver.metrics.requests,
+        )
+        listening = http.listen_tcp(application, listener.host, listener.port, tls=_tls(listener))
+        addresses.append(f"{listener.host}:{listening.port} ({', '.join(listener.apis)})")
+    return RunningServer(homeserver, http, addresses)
+
+
+def server_settings(settings: Settings) -> ServerSettings:
+    """What the parts need to know, as plain values."""
+    registration = settings.registration
+    policies = {
+        policy.name: {"version": policy.version, policy.language: {"name": policy.title, "url": policy.url}}
+        for policy in registration.terms
+    }
+    sessions = settings.sessions
+    return ServerSettings(
+        server_name=settings.server_name,
+        signing_key=_signing_key(settings),
+        public_base_url=settings.public_base_url or f"https://{settings.server_name}",
+        registration_shared_secret=None if registration.shared_secret is None else registration.shared_secret.reveal(),
+        users=UserSettings(
+            server_name=parse_server_name(settings.server_name),
+            passwords=PasswordSettings(
+                minimum_length=settings.passwords.minimum_length,
+                memory_kib=settings.passwords.argon2_memory_kib,
+                iterations=settings.passwords.argon2_iterations,
+            ),
+            tokens=TokenSettings(
+                refreshable_ms=sessions.refreshable_access_token_lifetime_seconds * 1000,
+                plain_ms=sessions.access_token_lifetime_seconds * 1000 or None,
+                refresh_ms=sessions.refresh_token_lifetime_seconds * 1000 or None,
+            ),
+            registration=RegistrationSettings(
+                is_open=registration.enabled,
+                needs_token=registration.token_required,
+                policies=policies,
+                recaptcha_public_key=registration.recaptcha.site_key,
+                allows_guests=registration.guests,
+            ),
+        ),
+        rooms=RoomSettings(
+            server_name=settings.server_name,
+            default_version=settings.rooms.default_version,
+            invites_at_creation_max=settings.rooms.invites_at_creation_max,
+            creation_for_everyone=settings.rooms.creation_for_everyone,
+            directory_for_everyone=settings.rooms.directory_for_everyone,
+        ),
+    )
+
+
+def route_limits(settings: Settings) -> dict[RateClass, ClassLimits]:
+    """The configured limits by class of route: by account, or by address where nobody is logged in yet."""
+    limits: dict[RateClass, ClassLimits] = {}
+    for rate in RateClass:
+        chosen = getattr(settings.rate_limits, rate.value, None)
+        if chosen is not None:
+            bucket = RateLimit(chosen.per_second, chosen.burst)
+            limits[rate] = (
+                ClassLimits(account=bucket, address=None)
+                if rate in _BY_ACCOUNT
+                else ClassLimits(account=bucket, address=bucket)
+            )
+    return limits
+
+
+_BY_ACCOUNT = frozenset(RateClass) - {RateClass.LOGIN, RateClass.REGISTRATION}
+
+
+def _signing_key(settings: Settings) -> SigningKey:
+    with settings.signing_key_file.open(encoding="ascii") as file:
+        keys = read_signing_keys(file)
+    return keys[0]
+
+
+def _rows(homeserver: Homeserver, listener: Listener) -> list[Route]:
+    rows: list[Route] = []
+    if "client" in listener.apis:
+        rows += homeserver.client_routes
+    if "admin" in listener.apis:
+        rows += homeserver.admin_routes
+    return rows
+
+
+def _tls(listener: Listener) -> TlsFiles | None:
+    if listener.tls_certificate_file is None or listener.tls_key_file is None:
+        return None
+    return TlsFiles(str(listener.tls_certificate_file), str(listener.tls_key_file))

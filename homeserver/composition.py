@@ -1,0 +1,110 @@
+"""Every part of the homeserver, built in order from plain values: what `app.py` and the tests put behind listeners.
+
+Knows no sockets, no reactor and no configuration file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from signedjson.types import SigningKey
+
+from homeserver.admin.register import SharedSecretRegistration
+from homeserver.client_api.routes import routes as client_routes
+from homeserver.client_api.services import Services
+from homeserver.clock import Clock
+from homeserver.hooks import Hooks
+from homeserver.http.authentication import BearerAuthenticator
+from homeserver.http.rate_limits import FailedLoginLimiter
+from homeserver.http.routing import Route
+from homeserver.metrics import Metrics
+from homeserver.notifier import Notifier
+from homeserver.rooms.services import RoomServices, RoomSettings, build_room_services
+from homeserver.storage.database import Database
+from homeserver.storage.profiles import ProfileStore
+from homeserver.stream import Stream
+from homeserver.users.passwords import RunInThread
+from homeserver.users.services import UserServices, UserSettings, build_user_services
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What the parts need to know of the configuration."""
+
+    server_name: str
+    signing_key: SigningKey
+    users: UserSettings
+    rooms: RoomSettings
+    public_base_url: str
+    registration_shared_secret: str | None = None
+
+
+@dataclass(slots=True)
+class Homeserver:
+    """A built homeserver."""
+
+    settings: ServerSettings
+    db: Database
+    clock: Clock
+    stream: Stream
+    notifier: Notifier
+    hooks: Hooks
+    metrics: Metrics
+    users: UserServices
+    rooms: RoomServices
+    authenticator: BearerAuthenticator
+    client_routes: list[Route] = field(default_factory=list)
+    admin_routes: list[Route] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """Stop timers and write what is only in memory; the database is closed by whoever opened it."""
+        self.notifier.close()
+        self.rooms.typing.close()
+        await self.users.last_seen.flush()
+        self.users.last_seen.close()
+
+
+def build(
+    db: Database,
+    clock: Clock,
+    settings: ServerSettings,
+    *,
+    hooks: Hooks | None = None,
+    run_in_thread: RunInThread = asyncio.to_thread,
+) -> Homeserver:
+    """Build every part, each from those above it."""
+    hooks = hooks or Hooks()
+    metrics = Metrics()
+    stream = Stream(db.position)
+    notifier = Notifier(stream, clock)
+    users = build_user_services(
+        db, clock, stream, FailedLoginLimiter(clock), settings.users, hooks=hooks, run_in_thread=run_in_thread
+    )
+    profiles = ProfileStore(db)
+
+    async def profile_of(user_id: str) -> Mapping[str, Any]:
+        fields = await profiles.find_fields(user_id) or {}
+        return {name: fields[name] for name in ("displayname", "avatar_url") if fields.get(name)}
+
+    rooms = build_room_services(
+        db, clock, stream, notifier, settings.rooms, settings.signing_key, profile_of=profile_of, hooks=hooks
+    )
+    api = Services(users, public_base_url=settings.public_base_url)
+    operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
+    return Homeserver(
+        settings=settings,
+        db=db,
+        clock=clock,
+        stream=stream,
+        notifier=notifier,
+        hooks=hooks,
+        metrics=metrics,
+        users=users,
+        rooms=rooms,
+        authenticator=BearerAuthenticator(users.authentication),
+        client_routes=client_routes(api, rooms),
+        admin_routes=operators.routes(),
+    )

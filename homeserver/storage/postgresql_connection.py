@@ -81,6 +81,8 @@ def translate(error: Exception) -> Exception:
         return StatementRefused(str(error)) if message is None else Unavailable(message)
     if isinstance(error, asyncio.TimeoutError):
         return ConnectionLost("PostgreSQL did not answer in time.")
+    if isinstance(error, asyncpg.InternalClientError):  # the server's good-bye has arrived, but is not yet understood
+        return ConnectionLost("The connection to PostgreSQL is being closed.")
     if isinstance(error, OSError):
         return ConnectionLost(f"PostgreSQL cannot be reached: {error}")
     if isinstance(error, asyncpg.InterfaceError):

@@ -28,7 +28,7 @@ from homeserver.storage.writer import CLOSED, Writer
 READERS = 2
 CHECKPOINT_EVERY = 1000
 """About how many pages are written between two checkpoints, which copy them from the log into the database."""
-LONGEST_LOG = 8000
+LONGEST_LOG = 4000
 """Pages in the log (of 4 KiB) from which on the writer itself waits for a checkpoint, so that the log ends growing."""
 
 P = ParamSpec("P")
@@ -64,7 +64,7 @@ class Connection:
 
 
 async def connect(path: str, *, read_only: bool = False) -> Connection:
-    connector = partial(sqlite_connection.connect, path, read_only=read_only)
+    connector = partial(sqlite_connection.connect, path, read_only=read_only, checkpoints=False)
     return Connection(await aiosqlite.Connection(connector, iter_chunk_size=64))
 
 

@@ -10,8 +10,6 @@ from homeserver.protocol.errors import Unavailable
 from homeserver.storage.batch import Group
 from homeserver.storage.database import ConstraintViolated, InputOutputFailed, Params, Row, StatementRefused
 
-PAGE_CACHE_KIB = 8192
-BUSY_TIMEOUT_MS = 10_000
 CACHED_STATEMENTS = 256
 
 READ_POSITION = "SELECT position FROM stream"
@@ -37,20 +35,25 @@ def create_private(path: str) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection in autocommit mode, durable (WAL, every COMMIT synced). Raises Unavailable."""
+def connect(path: str, *, read_only: bool = False, checkpoints: bool = True) -> sqlite3.Connection:
+    """A connection in autocommit mode, durable (WAL, every COMMIT synced). Raises Unavailable.
+
+    `checkpoints`: whether a COMMIT now and then copies the log into the database; else somebody has to.
+    """
     try:
         connection = sqlite3.connect(
             path, isolation_level=None, cached_statements=CACHED_STATEMENTS, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA busy_timeout = %d" % BUSY_TIMEOUT_MS)  # noqa: UP031
+            connection.execute("PRAGMA busy_timeout = 10000")  # milliseconds
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA mmap_size = 0")
             connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute("PRAGMA cache_size = -8192")
+            connection.execute("PRAGMA cache_size = -8192")  # KiB
+            if not checkpoints:
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
         except BaseException:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
 
@@ -171,11 +171,12 @@ def _database(directory: Path, database: str) -> dict[str, Any]:
     url = urlsplit(database)
     if url.scheme not in {"postgresql", "postgres"}:
         raise ServerProblem(f"Synapse's database is `sqlite` or a postgresql:// URL, not {url.scheme!r}.")
+    query = dict(parse_qsl(url.query))  # a socket's folder is no host name: ?host=/folder&port=5432
     known = {
         "user": unquote(url.username or ""),
         "password": unquote(url.password or ""),
-        "host": url.hostname,
-        "port": url.port,
+        "host": url.hostname or query.get("host"),
+        "port": url.port or query.get("port"),
         "dbname": url.path.lstrip("/"),
     }
     arguments = {name: value for name, value in known.items() if value}

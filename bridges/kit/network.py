@@ -32,8 +32,8 @@ class Network(Protocol):
         """Disconnect; nothing more may be given to the bridge afterwards."""
         ...
 
-    async def send(self, chat: str, message: MatrixMessage) -> str:
-        """Deliver a message to `chat`; the answer is the network's id for it."""
+    async def send(self, chat: str, message: MatrixMessage) -> str | None:
+        """Deliver a message to `chat`; the answer is the network's id for it, None when it is not meant for there."""
         ...
 
 
@@ -64,7 +64,7 @@ class OpensChats(Protocol):
 
 @runtime_checkable
 class Media(Protocol):
-    async def send_media(self, chat: str, message: MatrixMessage) -> str:
+    async def send_media(self, chat: str, message: MatrixMessage) -> str | None:
         """As `send`, for a message whose `media` is set. Without this ability the sender is told so."""
         ...
 

@@ -2,7 +2,7 @@
 
 `compile_rules` gives one `CompiledRules` for all users with equal rules; what differs between users (their ID and
 display name) is an argument of `evaluate`. What differs between events, but not between the members of a room (the
-number of members, the sender's power), is given to `EventForPush`, which is made once an event.
+number of members, the power levels), is given to `EventForPush`, which is made once an event.
 
 Spec (v1.19): Client-Server API, "Push Rules" and "Conditions".
 """
@@ -11,46 +11,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from homeserver.protocol.events import Event
 from homeserver.protocol.globs import GlobText, fold_case, glob
+from homeserver.protocol.power_levels import PowerLevels
 from homeserver.protocol.property_paths import parse_path, property_at
 from homeserver.protocol.push_rules import KINDS, Action, PushRule, UserRules
 from homeserver.protocol.push_rules_defaults import USER_ID
 
-if TYPE_CHECKING:
-    from homeserver.protocol.events import Event
-
 _BODY: Final = ("content", "body")
-_DEFAULT_NOTIFICATION_LEVEL: Final = 50
-"""Of `notifications` in the power levels, for keys that are not there."""
 
 
 class EventForPush:
     """One event as the conditions see it. Make it once, and evaluate it for all members of the room.
 
-    `member_count`: joined members of the room. `sender_power`: the sender's power level there (infinite for creators of
-    version 12). `notification_levels`: `notifications` of the room's power levels.
+    `member_count`: joined members of the room. `levels`: its power levels.
     """
 
-    __slots__ = ("_texts", "_values", "event", "member_count", "notification_levels", "sender", "sender_power", "type")
+    __slots__ = ("_texts", "_values", "event", "levels", "member_count", "sender")
 
-    def __init__(
-        self,
-        event: Event,
-        *,
-        member_count: int,
-        sender_power: float,
-        notification_levels: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, event: Event, *, member_count: int, levels: PowerLevels) -> None:
         self.event = event
-        self.type = event.type
         self.sender = event.sender
         self.member_count = member_count
-        self.sender_power = sender_power
-        self.notification_levels = notification_levels or {}
+        self.levels = levels
         # The parts that events of some room versions do not carry in their own JSON.
         self._values: dict[tuple[str, ...], Any] = {("event_id",): event.event_id, ("room_id",): event.room_id}
         self._texts: dict[tuple[str, ...], GlobText | None] = {}
@@ -182,10 +169,7 @@ def _room_member_count(limit: str) -> Condition:
 
 def _sender_notification_permission(key: str) -> Condition:
     def permits(event: EventForPush, user_id: str, display_name: str | None) -> bool:
-        needed = event.notification_levels.get(key, _DEFAULT_NOTIFICATION_LEVEL)
-        if not isinstance(needed, int):
-            needed = _DEFAULT_NOTIFICATION_LEVEL
-        return event.sender_power >= needed
+        return event.levels.of(event.sender) >= event.levels.notifications(key)
 
     return permits
 

@@ -10,6 +10,7 @@ import pytest
 
 from homeserver.protocol.errors import BadJson, InvalidParam, MatrixError, MissingParam, NotFound, TooLarge, Unknown
 from homeserver.protocol.events import Event
+from homeserver.protocol.power_levels import PowerLevels
 from homeserver.protocol.push_rules import (
     KINDS,
     MAX_RULES,
@@ -38,23 +39,38 @@ def event(
     *,
     state_key: str | None = None,
     members: int = 5,
-    power: float = 0,
+    power: int = 0,
     levels: dict[str, Any] | None = None,
+    creator: str | None = None,
 ) -> EventForPush:
-    pdu: dict[str, Any] = {
-        "type": type,
-        "sender": BOB,
-        "room_id": ROOM,
-        "content": {"msgtype": "m.text", "body": "Hello there"} if content is None else content,
-        "depth": 1,
-        "origin_server_ts": 1,
-        "prev_events": [],
-        "auth_events": [],
-    }
-    if state_key is not None:
-        pdu["state_key"] = state_key
-    made = Event(pdu, ROOM_VERSIONS["11"], "$event")
-    return EventForPush(made, member_count=members, sender_power=power, notification_levels=levels)
+    """An event by Bob. `levels`: `notifications` of the power levels. `creator`: who made the room, of version 12."""
+
+    def made(type: str, sender: str, content: dict[str, Any], **members: Any) -> Event:
+        pdu: dict[str, Any] = {
+            "type": type,
+            "sender": sender,
+            "room_id": ROOM,
+            "content": content,
+            "depth": 1,
+            "origin_server_ts": 1,
+            "prev_events": [],
+            "auth_events": [],
+            **members,
+        }
+        return Event(pdu, ROOM_VERSIONS["12"], "$event")
+
+    powers = {"users": {} if creator else {BOB: power}, "notifications": levels or {}}
+    create = made("m.room.create", creator or "@carol:example.org", {}, state_key="")
+    return EventForPush(
+        made(
+            type,
+            BOB,
+            {"msgtype": "m.text", "body": "Hello there"} if content is None else content,
+            **({} if state_key is None else {"state_key": state_key}),
+        ),
+        member_count=members,
+        levels=PowerLevels(create, made("m.room.power_levels", ALICE, powers, state_key="")),
+    )
 
 
 def rule_for(subject: EventForPush, rules: UserRules = NO_CHANGES, name: str | None = "Alice") -> str | None:
@@ -92,7 +108,7 @@ def matches(condition: dict[str, Any], subject: EventForPush, name: str | None =
         (event(content={"m.mentions": {"room": True}}, power=50), ".m.rule.is_room_mention"),
         (event(content={"m.mentions": {"room": True}}, power=49), ".m.rule.message"),
         (event(content={"m.mentions": {"room": True}}, levels={"room": 0}), ".m.rule.is_room_mention"),
-        (event(content={"m.mentions": {"room": True}}, power=float("inf")), ".m.rule.is_room_mention"),
+        (event(content={"m.mentions": {"room": True}}, creator=BOB), ".m.rule.is_room_mention"),
         (event(content={"m.mentions": {"room": 1}}, power=100), ".m.rule.message"),
         (event("m.room.tombstone", {}, state_key=""), ".m.rule.tombstone"),
         (event("m.room.tombstone", {}), None),

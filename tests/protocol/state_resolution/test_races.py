@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from homeserver.protocol.events import StateKey
@@ -180,3 +182,19 @@ def test_v1_applies_power_levels_in_order_of_depth_until_one_is_not_allowed() ->
     right.power_levels(BOB, {CHARLIE: 100}, depth=51)
     # Applied after the first, the second is Bob's who has no power left.
     assert merge(left, right).state_events[POWER_LEVELS].content["users"][BOB] == 0
+
+
+@ALL
+def test_a_thousand_conflicting_events_resolve_within_a_second(version: str) -> None:
+    room = room_with_moderator(version)
+    left, right = room.fork(), room.fork()
+    for number in range(250):
+        left.join(f"@user{number}:x", at=number)
+        right.join(f"@user{number}:x", at=number)
+        left.ban(ALICE, f"@user{number}:x")
+        right.kick(BOB, f"@user{number}:x")
+    started = time.process_time()
+    resolved = resolve(room.version, [left.state_ids, right.state_ids], room.events)
+    assert time.process_time() - started < 1
+    kept = {room.events[resolved[member(f"@user{number}:x")]].content["membership"] for number in range(250)}
+    assert kept <= {"ban", "leave"}

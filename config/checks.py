@@ -86,12 +86,15 @@ def check_registration(registration: Registration) -> Iterator[Problem]:
 def check_webchat(webchat: Webchat, server_name: str) -> Iterator[Problem]:
     if webchat.enabled and not webchat.sites:
         yield Problem("webchat.sites", "expected at least one site, since webchat.enabled is true")
-    keys: set[str] = set()
+    keys = {site.key for site in webchat.sites}
+    if webchat.demo_site is not None and webchat.demo_site not in keys:
+        yield Problem("webchat.demo_site", f"expected the key of one of the sites, got {webchat.demo_site!r}")
+    seen: set[str] = set()
     for index, site in enumerate(webchat.sites):
         path = f"webchat.sites[{index}]"
-        if site.key in keys:
+        if site.key in seen:
             yield Problem(f"{path}.key", f"{site.key!r} is taken by an earlier site")
-        keys.add(site.key)
+        seen.add(site.key)
         for place, origin in enumerate(site.origins):
             if not is_origin(origin):
                 yield Problem(

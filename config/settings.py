@@ -226,25 +226,30 @@ class AppServices(Struct, frozen=True, kw_only=True):
 class WebchatSite(Struct, frozen=True, kw_only=True):
     """A website with the chat widget on it."""
 
-    key: Annotated[str, doc("Public name of the site, given to widget.js.", "shop", pattern=r"^[a-zA-Z0-9_-]{3,64}$")]
-    name: Annotated[str, doc("What visitors' rooms are named after.", "Example shop")] = "Website"
+    key: Annotated[
+        str,
+        doc("Public name of the site: it stands in the page, as data-site.", "shop", pattern=r"^[a-zA-Z0-9_-]{1,64}$"),
+    ]
+    title: Annotated[str, doc("What the widget is headed with.", "Example shop")] = ""
     origins: Annotated[
         list[str],
         doc("Origins that may open the widget: scheme, host and port.", ["https://shop.example.org"], min_length=1),
     ]
     staff: Annotated[
         list[str],
-        doc("Accounts of this server that are invited to each visitor.", ["@staff:example.org"], min_length=1),
+        doc("Accounts of this server whom each visitor's room invites.", ["@staff:example.org"], min_length=1),
     ]
     greeting: Annotated[str, doc("What visitors read first; empty for nothing.", "How can we help?")] = ""
+    colour: Annotated[str, doc("The widget's colour.", pattern=r"^#[0-9a-fA-F]{6}$")] = "#1f6f5c"
 
 
 class Webchat(Struct, frozen=True, kw_only=True):
-    """The website widget: visitors talk with staff in ordinary rooms."""
+    """The website widget, at /webchat below public_base_url: visitors talk with staff in ordinary rooms."""
 
     enabled: Annotated[bool, doc("Whether the widget is served.")] = False
-    path: Annotated[str, doc("Where, below public_base_url.", pattern=r"^(/[a-zA-Z0-9_-]+)+$")] = "/webchat"
-    demo_page: Annotated[bool, doc("Serve a page with the widget on it below that path, to try it.")] = False
+    demo_site: Annotated[str | None, doc("Key of a site that is shown on a page to try it, /webchat/demo.", "shop")] = (
+        None
+    )
     sites: Annotated[list[WebchatSite], doc("The websites.")] = field(default_factory=list)
 
 

@@ -45,10 +45,10 @@ registration:
   shared_secret_file: secrets/registration_shared_secret
 webchat:
   enabled: true
-  demo_page: true
+  demo_site: demo
   sites:
     - key: demo
-      name: Demo shop
+      title: Demo shop
       origins: ["http://localhost:{port}", "http://127.0.0.1:{port}"]
       staff: ["@staff:localhost"]
       greeting: Hello! How can we help?
@@ -79,9 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_free(listener.host, listener.port)
     print(f"Starting {demo.settings.server_name} on port {listener.port}", flush=True)
     threading.Thread(target=announce, args=(demo,), daemon=True, name="demo").start()
-    from homeserver import app
+    from homeserver.app import run as run_server
 
-    return app.run(demo.settings)
+    return run_server(demo.settings)
 
 
 def prepare(folder: Path, port: int | None) -> Demo:
@@ -148,7 +148,7 @@ Halfdoor is running.
   Matrix clients    {settings.public_base_url}   (as the homeserver's address)
   Staff account     @{STAFF}:{settings.server_name}   password: {demo.password}
                     (kept in {demo.folder / "demo.json"})
-  Demo page         {settings.public_base_url}{settings.webchat.path}/demo
+  Demo page         {settings.public_base_url}/webchat/demo
                     (write there as a visitor; the staff account is invited to the room)
 
 Ctrl-C stops it.

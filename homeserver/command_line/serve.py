@@ -22,6 +22,6 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     settings = config.load(arguments.config)
-    from homeserver import app  # here, because it installs the reactor, which the other commands do not want
+    from homeserver.app import run as run_server  # here: the other commands need neither the server nor its memory
 
-    return app.run(settings)
+    return run_server(settings)

@@ -84,6 +84,10 @@ def test_a_wrong_setting_is_named_with_what_was_expected(text: str, expected: st
         ("{server_name: a.b, database: {url: 'mysql://x:hidden@y/z'}}", "database.url: expected postgresql://"),
         ("{server_name: a.b, registration: {enabled: true}}", "registration.enabled: registration is open to everyb"),
         ("{server_name: a.b, registration: {recaptcha: {site_key: k}}}", "registration.recaptcha.secret_key: is missi"),
+        (
+            "{server_name: a.b, webchat: {demo_site: x}}",
+            "webchat.demo_site: expected the key of one of the sites, got 'x'",
+        ),
         ("{server_name: a.b, webchat: {enabled: true}}", "webchat.sites: expected at least one site"),
         ("{server_name: a.b, support: {contacts: [{}]}}", "support.contacts[0]: expected a matrix_id or an email"),
         (

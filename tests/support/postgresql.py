@@ -83,10 +83,21 @@ class PostgresServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start, and wait until it answers. After a SIGKILL it refuses until its former children have noticed."""
+        deadline = time.monotonic() + START_SECONDS
+        ready = [str(self._binaries / "pg_isready"), "-q", "-h", str(self._folder), "-p", str(self._port)]
+        self._process = self._spawn()
+        while subprocess.run(ready, check=False).returncode != 0:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start: {(self._folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.05)
+            if self._process.poll() is not None:
+                self._process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         options = [f"--{name}={value}" for name, value in SETTINGS.items()]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     *self._as_owner,
                     str(self._binaries / "postgres"),
@@ -97,15 +108,9 @@ class PostgresServer:
                 stderr=log,
                 cwd=self._folder,
             )
-        deadline = time.monotonic() + START_SECONDS
-        ready = [str(self._binaries / "pg_isready"), "-q", "-h", str(self._folder), "-p", str(self._port)]
-        while subprocess.run(ready, check=False).returncode != 0:
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start: {(self._folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.05)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT: the fast shutdown; SIGQUIT: as a crash, so that the next start recovers."""
+        """SIGINT: the fast shutdown; SIGQUIT, SIGKILL: as a crash, so that the next start recovers."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(60)

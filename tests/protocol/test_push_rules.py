@@ -455,6 +455,23 @@ def test_D07_there_is_a_limit_of_rules_and_ten_thousand_of_them_stay_fast() -> N
     assert time.process_time() - started < 5
 
 
+@pytest.mark.parametrize("pattern", ["a?" * 300 + "b", "*a" * 300 + "b"])
+def test_D07_ten_thousand_rules_stay_fast_on_the_longest_message_too(pattern: str) -> None:
+    rules = UserRules(tuple(custom("content", str(n), pattern=pattern + "?" * (n % 90)) for n in range(MAX_RULES)))
+    compiled = compile_rules(rules)
+    started = time.process_time()
+    assert compiled.evaluate(event(content={"body": "a" * 60_000 + "b"}), ALICE) == ("notify",)
+    assert time.process_time() - started < 2
+
+
+def test_D07_a_few_dozen_keywords_are_found_at_the_end_of_the_longest_message() -> None:
+    rules = UserRules(tuple(custom("content", str(n), pattern=f"word{n}") for n in range(75)))
+    assert rule_for(event(content={"body": "x " * 32_000 + "word7"}), rules) == "7"
+    many = UserRules(tuple(custom("content", str(n), pattern=f"word{n}") for n in range(MAX_RULES)))
+    assert rule_for(event(content={"body": "x " * 200 + "word7"}), many) == "7"
+    assert rule_for(event(content={"body": "x " * 300 + "word7"}), many) == ".m.rule.message"
+
+
 def test_an_ordinary_message_takes_less_than_twenty_microseconds_a_user() -> None:
     compiled, subject = compile_rules(NO_CHANGES), event()
     best = min(timeit.repeat(lambda: compiled.evaluate(subject, ALICE, "Alice"), number=500, repeat=7)) / 500

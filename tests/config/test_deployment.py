@@ -1,0 +1,56 @@
+"""The deployment files name what exists, and do not open what must stay closed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from homeserver.command_line.parser import build_parser
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "config" / "deploy"
+
+
+def test_the_units_commands_are_ours() -> None:
+    unit = (DEPLOY / "halfdoor.service").read_text()
+    commands = re.findall(r"^ExecStart(?:Pre)?=\S+/halfdoor (.*)$", unit, flags=re.MULTILINE)
+    assert [build_parser().parse_args(shlex.split(command)).config for command in commands] == [
+        "/var/lib/halfdoor/halfdoor.yaml",
+        "/var/lib/halfdoor/halfdoor.yaml",
+    ]
+
+
+def test_F17_the_proxies_do_not_pass_on_the_operators_api() -> None:
+    for name in ("nginx.conf", "Caddyfile"):
+        lines = [line for line in (DEPLOY / name).read_text().splitlines() if not line.strip().startswith("#")]
+        text = "\n".join(lines)
+        assert "_synapse" not in text, name
+        assert "_matrix" in text, name
+        assert "webchat" in text, name
+
+
+def test_nginx_overwrites_what_a_client_says_of_its_address() -> None:
+    text = (DEPLOY / "nginx.conf").read_text()
+    assert text.count("proxy_set_header X-Forwarded-For $remote_addr;") == text.count("proxy_pass http")
+
+
+def test_nginx_passes_paths_on_unchanged() -> None:
+    for target in re.findall(r"proxy_pass (\S+);", (DEPLOY / "nginx.conf").read_text()):
+        assert re.fullmatch(r"http://[\d.]+:\d+", target), f"{target} would make nginx decode the path"
+
+
+def test_the_container_copies_every_package_and_starts_our_command() -> None:
+    text = (DEPLOY / "Containerfile").read_text()
+    for package in ("homeserver", "bridges", "config"):
+        assert f"COPY {package} /source/{package}" in text
+    assert 'ENTRYPOINT ["halfdoor"]' in text
+    assert build_parser().parse_args(["serve"]).config
+
+
+def test_the_documents_links_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "changelog.d" / "README.md"]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name} links to {link}"

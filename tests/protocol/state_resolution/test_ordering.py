@@ -122,9 +122,9 @@ def test_creators_of_version_12_come_before_every_level() -> None:
 
 def test_the_mainline_orders_by_the_power_levels_that_events_rest_on() -> None:
     events = graph(
-        p0="", p1="p0", p2="p1", side="p1", pside="p0", on2="p2", on1="p1", none="", viaside="pside", on0="p0"
+        p0="", p1="p0", p2="p1", pside="p0", on2="p2", on1="p1", none="", aside="pside", on0="p0", beside="pside"
     )
-    chosen = names("on2", "on1", "none", "viaside", "on0")
-    # Without a place on the mainline first; by p0, of which `viaside` comes before `on0` by time; then p1 and p2.
-    assert mainline_order(chosen, EventId("p2"), events) == ["none", "viaside", "on0", "on1", "on2"]
+    chosen = names("on2", "on1", "none", "aside", "beside", "on0")
+    # Without a place on the mainline first; then by p0, directly or by a side branch, by time; then by p1, then by p2.
+    assert mainline_order(chosen, EventId("p2"), events) == ["none", "aside", "on0", "beside", "on1", "on2"]
     assert mainline_order(names("p2", "p1", "p0"), EventId("p2"), events) == ["p0", "p1", "p2"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from hashlib import sha1
 
 import pytest
 
-from homeserver.protocol.events import StateKey
+from homeserver.protocol.events import Event, StateKey
 from homeserver.protocol.state_resolution import resolve
 from tests.support.room_builder import RoomBuilder, merge
 
@@ -173,15 +174,58 @@ def test_v1_prefers_depth_and_then_the_lesser_hash() -> None:
     assert merge(left, right).state_events[TOPIC].content["topic"] == "Deep"
 
 
-def test_v1_applies_power_levels_in_order_of_depth_until_one_is_not_allowed() -> None:
+@pytest.mark.parametrize(("bobs", "charlies", "expected"), [(50, 51, {BOB: 0}), (51, 50, {BOB: 100, CHARLIE: 100})])
+def test_v1_applies_power_levels_in_order_of_depth(bobs: int, charlies: int, expected: dict[str, int]) -> None:
     room = RoomBuilder("1", ALICE)
     room.join(BOB)
     room.power_levels(ALICE, {BOB: 100})
     left, right = room.fork(), room.fork()
-    left.power_levels(BOB, {BOB: 0}, depth=50)
-    right.power_levels(BOB, {CHARLIE: 100}, depth=51)
-    # Applied after the first, the second is Bob's who has no power left.
-    assert merge(left, right).state_events[POWER_LEVELS].content["users"][BOB] == 0
+    left.power_levels(BOB, {BOB: 0}, depth=bobs)
+    right.power_levels(BOB, {CHARLIE: 100}, depth=charlies)
+    # Whichever comes second is not allowed by the first: Bob has no power left, or may not demote Charlie, his equal.
+    assert merge(left, right).state_events[POWER_LEVELS].content["users"] == {ALICE: 100, **expected}
+
+
+def test_v1_stops_at_the_first_power_levels_that_are_not_allowed() -> None:
+    room = RoomBuilder("1", ALICE)
+    room.join(BOB)
+    room.power_levels(ALICE, {BOB: 50})
+    branches = [room.fork(), room.fork(), room.fork()]
+    first = branches[0].power_levels(ALICE, {BOB: 0}, depth=50)
+    branches[1].power_levels(BOB, {CHARLIE: 10}, depth=51)
+    branches[2].power_levels(ALICE, {CHARLIE: 20}, depth=52)
+    assert merge(*branches).state_ids[POWER_LEVELS] == first.event_id
+
+
+def sha1_of(event: Event) -> str:
+    return sha1(event.event_id.encode()).hexdigest()
+
+
+def test_v1_breaks_ties_of_depth_by_the_hash_of_the_id() -> None:
+    room = room_with_moderator("1")
+    # Several rounds with ids of their own, since one could be right by chance.
+    for number in range(6):
+        left, right = room.fork(), room.fork()
+        topics = [left.topic(ALICE, f"{number}"), right.topic(ALICE, f"{number}")]
+        levels = [left.power_levels(ALICE, {CHARLIE: number}), right.power_levels(ALICE, {CHARLIE: 10 + number})]
+        merged = merge(left, right)
+        assert merged.state_events[TOPIC] is min(topics, key=sha1_of)
+        # Both are allowed one after the other, in descending order; so the least is applied last.
+        assert merged.state_events[POWER_LEVELS] is min(levels, key=sha1_of)
+
+
+@SINCE_V2
+def test_what_happened_on_the_way_to_a_state_is_part_of_the_conflict(version: str) -> None:
+    room = room_with_moderator(version)
+    left, right = room.fork(), room.fork()
+    right.topic(BOB, "Mine")
+    # Afterwards Bob is back, but only the auth difference tells that there was a ban.
+    left.ban(ALICE, BOB)
+    left.kick(ALICE, BOB)
+    left.join(BOB)
+    merged = merge(left, right)
+    assert merged.state_ids[member(BOB)] == left.state_ids[member(BOB)]
+    assert merged.state_events[TOPIC].content["topic"] == "Before"
 
 
 @ALL

@@ -31,6 +31,7 @@ setup(
         "signedjson>=1.1.4",
         "treq>=26.7",
         "twisted>=26.10",
+        "unpaddedbase64>=2.1",
         "uvloop>=0.21",
     ],
     extras_require={

@@ -55,12 +55,12 @@ class Facts:
 
     @property
     def join_rule(self) -> str:
-        """The join rule: "invite" where there is none, as the schema of m.room.join_rules has it."""
+        """The join rule: "invite" where there is none, and "", which lets nobody in, where it is no text."""
         event = self.state.get(JOIN_RULES)
         if event is None:
             return "invite"
-        rule = event.content.get("join_rule")
-        return rule if isinstance(rule, str) else "invite"
+        rule = event.content.get("join_rule", "invite")
+        return rule if isinstance(rule, str) else ""
 
     def membership_of(self, user_id: str) -> str:
         """A user's current membership; "leave" for who was never there."""

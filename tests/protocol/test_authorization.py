@@ -335,6 +335,13 @@ def without_join_rules_the_rule_is_invite(version: RoomVersion) -> tuple[Event, 
     return room.membership(FRANK, "join"), room
 
 
+@rejected("join_otherwise")
+def nobody_joins_by_a_join_rule_that_is_no_text(version: RoomVersion) -> tuple[Event, Room]:
+    room = Room.furnished(version)
+    room.set("m.room.join_rules", {"join_rule": ["invite"]}, "", sender=ALICE)
+    return room.membership(FRANK, "join"), room
+
+
 @accepted("join.4", since=7)
 def invited_user_joins_a_room_with_knocking(version: RoomVersion) -> tuple[Event, Room]:
     room = Room.furnished(version, join_rule="knock")

@@ -10,11 +10,12 @@ import sys
 import config
 from homeserver.command_line.command import Commands, add_command, add_config_option, add_group
 from homeserver.command_line.failure import CommandFailed
+from homeserver.command_line.own_database import add_account
 from homeserver.command_line.running_server import NotRunning, RunningServer
 
 EXPLANATION = """
-Asks for the password twice, unless it is piped in or made up. The server must be running; the account is made through
-its operators' API with registration.shared_secret.
+Asks for the password twice, unless it is piped in or made up. A running server is asked through its operators' API
+(with registration.shared_secret); when none answers, the account is written into the database.
 
     halfdoor user add alice --admin
     halfdoor user add bob --generate-password
@@ -38,10 +39,8 @@ def add(arguments: argparse.Namespace) -> int:
     password = asked_password(arguments)
     try:
         user_id = RunningServer(settings).register(arguments.name, password, admin=arguments.admin)
-    except NotRunning as error:
-        raise CommandFailed(
-            f"the server does not answer ({error}). Start it first: halfdoor serve --config {arguments.config}"
-        ) from None
+    except NotRunning:
+        user_id = add_account(settings, arguments.name, password, admin=arguments.admin)
     print(f"Made {user_id}{' (administrator)' if arguments.admin else ''}.")
     if arguments.generate_password:
         print(f"Password: {password}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import http.server
 import io
 import json
 import os
+import socket
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
@@ -27,7 +30,21 @@ def init(folder: Path, *options: str) -> int:
     return main(["init", "--server-name", "example.org", "--data-dir", str(folder), *options])
 
 
-@pytest.mark.parametrize("command", ["serve", "init", "demo", "user", "user add", "config check", "config sample"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "serve",
+        "init",
+        "demo",
+        "user",
+        "user add",
+        "token add",
+        "token list",
+        "token remove",
+        "config check",
+        "config sample",
+    ],
+)
 def test_every_command_teaches_its_use(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])
@@ -37,7 +54,7 @@ def test_every_command_teaches_its_use(command: str, capsys: pytest.CaptureFixtu
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     text = build_parser().format_help()
-    for name in ("serve", "init", "demo", "user", "config", "version"):
+    for name in ("serve", "init", "demo", "user", "token", "config", "version"):
         assert f"\n    {name} " in text
 
 
@@ -196,6 +213,53 @@ def test_user_add_says_what_the_server_said(running: Path, capsys: pytest.Captur
     Operators.secret = "another"
     assert main(["user", "add", "dora", "--generate-password", "--config", str(running)]) == 1
     assert "the server made no account: HMAC incorrect" in capsys.readouterr().err
+
+
+def test_user_add_writes_into_the_database_when_no_server_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init(tmp_path / "data", "--port", str(unused_port()))
+    file = tmp_path / "data" / "halfdoor.yaml"
+    assert main(["user", "add", "alice", "--admin", "--generate-password", "--config", str(file)]) == 0
+    assert "Made @alice:example.org (administrator)." in capsys.readouterr().out
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "halfdoor.db")) as database:
+        assert database.execute("SELECT user_id, is_admin FROM accounts").fetchall() == [("@alice:example.org", 1)]
+    assert main(["user", "add", "alice", "--generate-password", "--config", str(file)]) == 1
+    assert "taken" in capsys.readouterr().err
+
+
+def test_tokens_are_made_listed_and_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init(tmp_path / "data")
+    option = ["--config", str(tmp_path / "data" / "halfdoor.yaml")]
+    capsys.readouterr()
+    assert main(["token", "add", "--uses", "2", "--days", "7", *option]) == 0
+    limited = capsys.readouterr().out.strip()
+    assert main(["token", "add", *option]) == 0
+    unlimited = capsys.readouterr().out.strip()
+    assert len({limited, unlimited}) == 2
+    assert min(len(limited), len(unlimited)) == 16
+    main(["token", "list", *option])
+    output = capsys.readouterr().out
+    assert f"{limited}  used 0 (of 2), until 20" in output
+    assert f"{unlimited}  used 0 (no limit), for ever" in output
+    assert main(["token", "remove", limited, *option]) == 0
+    assert main(["token", "remove", limited, *option]) == 1
+    assert "there is no such token" in capsys.readouterr().err
+    main(["token", "list", *option])
+    assert limited not in capsys.readouterr().out
+
+
+def test_token_add_takes_no_senseless_number(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["token", "add", "--uses", "0"])
+    assert "expected a number of at least 1, got '0'" in capsys.readouterr().err
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_serve_without_configuration_says_what_makes_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

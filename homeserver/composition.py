@@ -15,6 +15,7 @@ from signedjson.types import SigningKey
 from homeserver.admin.register import SharedSecretRegistration
 from homeserver.client_api.routes import routes as client_routes
 from homeserver.client_api.services import Services
+from homeserver.client_api.versions import PublicFacts
 from homeserver.clock import Clock
 from homeserver.hooks import Hooks
 from homeserver.http.authentication import BearerAuthenticator
@@ -63,8 +64,7 @@ class Homeserver:
         """Stop timers and write what is only in memory; the database is closed by whoever opened it."""
         self.notifier.close()
         self.rooms.typing.close()
-        await self.users.last_seen.flush()
-        self.users.last_seen.close()
+        await self.users.close()
 
 
 def build(
@@ -92,7 +92,7 @@ def build(
     rooms = build_room_services(
         db, clock, stream, notifier, settings.rooms, settings.signing_key, profile_of=profile_of, hooks=hooks
     )
-    api = Services(users, public_base_url=settings.public_base_url)
+    api = Services(users, PublicFacts(public_base_url=settings.public_base_url))
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
         settings=settings,

@@ -24,6 +24,11 @@ class _DeactivateBody(msgspec.Struct):
     id_server: str | None = None
 
 
+class _ThreepidBody(msgspec.Struct):
+    medium: str
+    address: str
+
+
 class AccountApi:
     """/account."""
 
@@ -73,3 +78,8 @@ class AccountApi:
     async def refuse_threepid_token(self, request: Request) -> Response:
         """Every .../requestToken."""
         raise ThreepidMediumNotSupported("This server does not send e-mails or text messages.")
+
+    async def remove_threepid(self, request: Request) -> Response:
+        """Removing or unbinding an address: there is none, so there is nothing left to unbind."""
+        convert(parse_object(request), _ThreepidBody)
+        return Response({"id_server_unbind_result": "success"})

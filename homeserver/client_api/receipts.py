@@ -14,7 +14,7 @@ from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import Forbidden, InvalidParam
 from homeserver.rooms.receipts import PRIVATE, READ, Receipts
 from homeserver.rooms.typing import Typing
-from homeserver.users.account_data import AccountData
+from homeserver.users.account_data import AccountDataService
 
 FULLY_READ: Final = "m.fully_read"
 
@@ -37,7 +37,7 @@ class _TypingBody(msgspec.Struct):
 class ReceiptApi:
     """How far one has read, and whether one types."""
 
-    def __init__(self, receipts: Receipts, typing: Typing, account_data: AccountData) -> None:
+    def __init__(self, receipts: Receipts, typing: Typing, account_data: AccountDataService) -> None:
         self._receipts = receipts
         self._typing = typing
         self._account_data = account_data

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from homeserver.client_api.versions import PublicFacts
 from homeserver.users.services import UserServices
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`public_base_url` is where clients reach this server, such as `https://matrix.example.org`; None: unknown."""
+    """`facts` are what anybody may know of this server, also where clients reach it."""
 
     users: UserServices
-    public_base_url: str | None = None
+    facts: PublicFacts = field(default_factory=PublicFacts)

@@ -165,7 +165,8 @@ class Router:
         node = self._root
         for number, segment in enumerate(segments):
             if not segment.startswith("{"):
-                if "{" in segment or (not segment and template != "/"):
+                # A template may end with a slash, as `/pushrules/` of the specification does; then the path must, too.
+                if "{" in segment or (not segment and number != len(segments) - 1):
                     raise ValueError(f"A segment is either plain text or one parameter: {template!r}")
                 node = node.static.setdefault(segment, _Node())
                 continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from homeserver.storage.database import Database, Reader, Row, Transaction
 
 _COLUMNS = "user_id, device_id, display_name, created_ts, last_seen_ts, last_seen_ip, last_seen_user_agent"
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,20 @@ class DeviceStore:
             (user_id,),
         )
         return [_device(row) for row in rows]
+
+    async def list_device_ids(self, user_ids: Sequence[str], reader: Reader | None = None) -> dict[str, list[str]]:
+        """The device ids of many users at once; who has none is absent."""
+        found: dict[str, list[str]] = {}
+        for start in range(0, len(user_ids), _CHUNK):
+            chunk = user_ids[start : start + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            rows = await (reader or self._db).fetch_all(
+                f"SELECT user_id, device_id FROM devices WHERE user_id IN ({marks}) ORDER BY user_id, device_id",
+                chunk,
+            )
+            for user_id, device_id in rows:
+                found.setdefault(user_id, []).append(device_id)
+        return found
 
     async def add_device(self, txn: Transaction, device: Device) -> bool:
         """False if the user has that device already; then nothing changes."""

@@ -31,6 +31,15 @@ class UserDirectoryStore:
             (user_id, display_name, avatar_url, fold(user_id[1:]), fold(display_name or "")),
         )
 
+    async def update_entry(
+        self, txn: Transaction, user_id: str, display_name: str | None, avatar_url: str | None
+    ) -> None:
+        """As `set_entry`, for those alone who are listed (guests are not)."""
+        await txn.execute(
+            "UPDATE user_directory SET display_name = ?, avatar_url = ?, search_name = ? WHERE user_id = ?",
+            (display_name, avatar_url, fold(display_name or ""), user_id),
+        )
+
     async def remove_entry(self, txn: Transaction, user_id: str) -> None:
         await txn.execute("DELETE FROM user_directory WHERE user_id = ?", (user_id,))
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-
 from homeserver.clock import Clock
-from homeserver.protocol.errors import Forbidden, InvalidParam, NotFound, UserInUse
-from homeserver.protocol.identifiers import ServerName, UserId, domain_of, parse_user_id
+from homeserver.protocol.errors import UserInUse
+from homeserver.protocol.identifiers import UserId
 from homeserver.storage.account_data import AccountDataStore
 from homeserver.storage.accounts import Account, AccountStore, Flag
 from homeserver.storage.database import Database, Transaction
@@ -17,11 +15,8 @@ from homeserver.storage.pushers import PusherStore
 from homeserver.storage.user_directory import UserDirectoryStore
 from homeserver.users.access_tokens import AccessTokens
 from homeserver.users.devices import Devices
+from homeserver.users.hooks import UserHooks
 from homeserver.users.passwords import Passwords
-from homeserver.users.requester import Requester
-
-AccountDeactivated = Callable[[str, bool], Awaitable[None]]
-"""Called with (user_id, erase) after an account has ended: the user leaves all rooms, invites are rejected."""
 
 
 class Accounts:
@@ -41,8 +36,7 @@ class Accounts:
         tokens: AccessTokens,
         passwords: Passwords,
         clock: Clock,
-        server_name: ServerName,
-        deactivated: Sequence[AccountDeactivated] = (),
+        hooks: UserHooks,
     ) -> None:
         self._db = db
         self._store = store
@@ -56,8 +50,7 @@ class Accounts:
         self._tokens = tokens
         self._passwords = passwords
         self._clock = clock
-        self._server_name = server_name
-        self._deactivated = deactivated
+        self._hooks = hooks
 
     async def find_account(self, user_id: str) -> Account | None:
         return await self._store.find_account(user_id)
@@ -141,7 +134,7 @@ class Accounts:
             await self._pushers.remove_pushers_of_user(txn, user_id)
 
         await self._db.write(end)
-        for deactivated in self._deactivated:
+        for deactivated in self._hooks.deactivated:
             await deactivated(user_id, erase)
 
     async def set_flag(self, user_id: str, flag: Flag, value: bool) -> None:
@@ -153,21 +146,3 @@ class Accounts:
             txn.on_commit(lambda: self._tokens.forget_user(user_id))
 
         await self._db.write(change)
-
-    async def moderated_account(self, admin: Requester, target: str, *, change: bool) -> Account:
-        """The account that an administrator locks or suspends, or asks about.
-
-        Spec: `/admin/lock/{userId}`. Raises InvalidParam (not local), NotFound (unknown or deactivated), Forbidden
-        (another administrator, or oneself when it is to be changed).
-        """
-        user_id = parse_user_id(target)
-        if domain_of(user_id) != self._server_name:
-            raise InvalidParam("This user belongs to another server.")
-        if change and user_id == admin.user_id:
-            raise Forbidden("Administrators cannot do this to their own account.")
-        account = await self._store.find_account(user_id)
-        if account is None or account.is_deactivated:
-            raise NotFound("There is no such account.")
-        if account.is_admin and user_id != admin.user_id:
-            raise Forbidden("This account is another administrator's.")
-        return account

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from homeserver.clock import Clock
@@ -20,17 +20,15 @@ from homeserver.storage.pushers import PusherStore
 from homeserver.storage.to_device import ToDeviceStore
 from homeserver.stream import Announcer, Change
 from homeserver.users.access_tokens import AccessTokens
+from homeserver.users.hooks import UserHooks
 from homeserver.users.last_seen import LastSeen
 
 MAXIMUM_NAME_LENGTH = 100
 """Characters of a display name of a device (row D08)."""
 
-DeviceRemoved = Callable[[Transaction, str, str], Awaitable[None]]
-"""Called with (txn, user_id, device_id) in the transaction that removes a device: keys and the like go with it."""
-
 
 class Devices:
-    """The devices of local users. `removed` are told of every device that goes, inside the transaction."""
+    """The devices of local users. The hook `device_removed` hears of every device that goes, in the transaction."""
 
     def __init__(
         self,
@@ -43,7 +41,7 @@ class Devices:
         last_seen: LastSeen,
         clock: Clock,
         announcer: Announcer,
-        removed: Sequence[DeviceRemoved] = (),
+        hooks: UserHooks,
     ) -> None:
         self._db = db
         self._store = store
@@ -54,7 +52,7 @@ class Devices:
         self._last_seen = last_seen
         self._clock = clock
         self._announcer = announcer
-        self._removed = removed
+        self._hooks = hooks
 
     async def list_devices(self, user_id: str) -> list[Device]:
         """The oldest first, with what was seen of them until now."""
@@ -121,7 +119,7 @@ class Devices:
             await self._tokens.revoke_device(txn, user_id, device_id)
             await self._to_device.remove_all_messages(txn, user_id, device_id)
             await self._pushers.remove_pushers_of_device(txn, user_id, device_id)
-            for removed in self._removed:
+            for removed in self._hooks.device_removed:
                 await removed(txn, user_id, device_id)
         if any_removed:
             self.mark_changed(txn, user_id)

@@ -18,6 +18,8 @@ from homeserver.storage.device_lists import DeviceListStore
 from homeserver.storage.devices import DeviceStore
 from homeserver.storage.filters import FilterStore
 from homeserver.storage.interactive_sessions import InteractiveSessionStore
+from homeserver.storage.openid_tokens import OpenIdTokenStore
+from homeserver.storage.presence import PresenceStore
 from homeserver.storage.profiles import ProfileStore
 from homeserver.storage.push_rules import PushRuleStore
 from homeserver.storage.pushers import PusherStore
@@ -26,15 +28,27 @@ from homeserver.storage.to_device import ToDeviceStore
 from homeserver.storage.user_directory import UserDirectoryStore
 from homeserver.stream import Announcer
 from homeserver.users.access_tokens import AccessTokens, TokenSettings
-from homeserver.users.accounts import AccountDeactivated, Accounts
+from homeserver.users.account_data import AccountDataService
+from homeserver.users.accounts import Accounts
 from homeserver.users.appservices import AppserviceRegistry, Namespaces, NoAppservices
 from homeserver.users.authentication import Authentication
-from homeserver.users.devices import DeviceRemoved, Devices
+from homeserver.users.devices import Devices
+from homeserver.users.filters import Filters
+from homeserver.users.hooks import UserHooks
 from homeserver.users.interactive_auth import InteractiveAuth, Stage
 from homeserver.users.last_seen import LastSeen
 from homeserver.users.login import Logins
+from homeserver.users.moderation import Moderation
+from homeserver.users.openid import OpenId
 from homeserver.users.passwords import GuessLimiter, PasswordCheck, Passwords, PasswordSettings, RunInThread
+from homeserver.users.presence import Presence
+from homeserver.users.profiles import Profiles
+from homeserver.users.push_rules import PushRules
+from homeserver.users.pushers import Pushers
 from homeserver.users.registration import Registration, RegistrationSettings, RegistrationStages
+from homeserver.users.tags import Tags
+from homeserver.users.to_device import ToDevice
+from homeserver.users.user_directory import UserDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +59,9 @@ class UserSettings:
     passwords: PasswordSettings = field(default_factory=PasswordSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
-
-
-@dataclass(slots=True)
-class UserHooks:
-    """What other parts want to hear of users. The lists may be filled after building (rooms are built later)."""
-
-    device_removed: list[DeviceRemoved] = field(default_factory=list)
-    deactivated: list[AccountDeactivated] = field(default_factory=list)
+    presence_enabled: bool = True
+    directory_finds_everybody: bool = False
+    push_gateways_may_be_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,31 @@ class UserServices:
     logins: Logins
     interactive_auth: InteractiveAuth
     registration: Registration
+    profiles: Profiles
+    account_data: AccountDataService
+    tags: Tags
+    filters: Filters
+    presence: Presence
+    push_rules: PushRules
+    user_directory: UserDirectory
+    to_device: ToDevice
+    pushers: Pushers
+    openid: OpenId
+    moderation: Moderation
+    device_lists: DeviceListStore
+    registration_tokens: RegistrationTokenStore
+
+    def forget_all(self) -> None:
+        """Drop what is in memory, because another process may have changed anything."""
+        self.tokens.forget_all()
+        self.push_rules.forget_all()
+        self.account_data.forget_all()
+
+    async def close(self) -> None:
+        """Write what is only in memory and stop the timers."""
+        await self.last_seen.flush()
+        self.last_seen.close()
+        self.presence.close()
 
 
 def build_user_services(
@@ -85,60 +119,47 @@ def build_user_services(
     """`guesses` limits wrong passwords. Without `appservices` there are none."""
     hooks = hooks or Hooks()
     user_hooks = UserHooks()
-    account_store = AccountStore(db)
-    device_store = DeviceStore(db)
-    token_store = AccessTokenStore(db)
+    server_name = settings.server_name
+    account_store, device_store, token_store = AccountStore(db), DeviceStore(db), AccessTokenStore(db)
+    account_data_store, push_rule_store, filter_store = AccountDataStore(db), PushRuleStore(db), FilterStore(db)
+    profile_store, directory_store = ProfileStore(db), UserDirectoryStore(db)
+    to_device_store, pusher_store, device_lists = ToDeviceStore(db), PusherStore(db), DeviceListStore(db)
     registration_tokens = RegistrationTokenStore(db)
-    pushers = PusherStore(db)
+
     tokens = AccessTokens(db, token_store, account_store, clock, settings.tokens)
     last_seen = LastSeen(db, device_store, clock)
     devices = Devices(
         db,
         device_store,
-        DeviceListStore(db),
-        ToDeviceStore(db),
-        pushers,
+        device_lists,
+        to_device_store,
+        pusher_store,
         tokens,
         last_seen,
         clock,
         announcer,
-        user_hooks.device_removed,
+        user_hooks,
     )
     passwords = Passwords(settings.passwords, run_in_thread)
+    password_check = PasswordCheck(account_store, passwords, hooks, guesses)
     accounts = Accounts(
         db,
         account_store,
-        ProfileStore(db),
-        UserDirectoryStore(db),
-        AccountDataStore(db),
-        PushRuleStore(db),
-        FilterStore(db),
-        pushers,
+        profile_store,
+        directory_store,
+        account_data_store,
+        push_rule_store,
+        filter_store,
+        pusher_store,
         devices,
         tokens,
         passwords,
         clock,
-        settings.server_name,
-        user_hooks.deactivated,
+        user_hooks,
     )
-    logins = Logins(
-        db,
-        account_store,
-        token_store,
-        tokens,
-        devices,
-        PasswordCheck(account_store, passwords, hooks, guesses),
-        clock,
-        settings.server_name,
-    )
-    registration_stages = RegistrationStages(registration_tokens, hooks, clock)
-    interactive_auth = InteractiveAuth(
-        db,
-        InteractiveSessionStore(db),
-        clock,
-        _stages(logins, registration_stages),
-        _params(settings.registration),
-    )
+    logins = Logins(db, account_store, token_store, tokens, devices, password_check, clock, server_name)
+    stages = _stages(logins, RegistrationStages(registration_tokens, hooks, clock))
+    interactive_auth = InteractiveAuth(db, InteractiveSessionStore(db), clock, stages, _params(settings.registration))
     authentication = Authentication(
         tokens, account_store, device_store, appservices or NoAppservices(), last_seen, clock
     )
@@ -154,9 +175,11 @@ def build_user_services(
         namespaces or NoAppservices(),
         hooks,
         clock,
-        settings.server_name,
+        server_name,
         settings.registration,
     )
+    push_rules = PushRules(db, push_rule_store, announcer)
+    account_data = AccountDataService(db, account_data_store, push_rules, announcer)
     return UserServices(
         hooks=user_hooks,
         accounts=accounts,
@@ -167,6 +190,27 @@ def build_user_services(
         logins=logins,
         interactive_auth=interactive_auth,
         registration=registration,
+        profiles=Profiles(db, profile_store, directory_store, server_name, user_hooks),
+        account_data=account_data,
+        tags=Tags(db, account_data_store, account_data),
+        filters=Filters(db, filter_store),
+        presence=Presence(
+            db,
+            PresenceStore(db),
+            account_store,
+            clock,
+            announcer,
+            user_hooks,
+            enabled=settings.presence_enabled,
+        ),
+        push_rules=push_rules,
+        user_directory=UserDirectory(directory_store, user_hooks, finds_everybody=settings.directory_finds_everybody),
+        to_device=ToDevice(db, to_device_store, device_store, clock, announcer, server_name, user_hooks),
+        pushers=Pushers(db, pusher_store, user_hooks, allows_http=settings.push_gateways_may_be_http),
+        openid=OpenId(db, OpenIdTokenStore(db), clock),
+        moderation=Moderation(accounts, account_store, devices, server_name),
+        device_lists=device_lists,
+        registration_tokens=registration_tokens,
     )
 
 

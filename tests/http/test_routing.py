@@ -118,12 +118,21 @@ def test_D03_a_parameter_that_is_not_encoded_utf8_is_refused(segment: str) -> No
         ["/a/{x?}/b"],
         ["/a/{x}/{x}"],
         ["/a/b{x}"],
-        ["/a/"],
+        ["/a//"],
+        ["/a/", "/a/"],
     ],
 )
 def test_a_table_that_is_ambiguous_or_malformed_is_refused(paths: list[str]) -> None:
     with pytest.raises(ValueError):
         Router([Route("GET", path, handler) for path in paths])
+
+
+def test_D03_a_template_that_ends_with_a_slash_matches_no_other_path() -> None:
+    own = Router([Route("GET", "/pushrules/", handler), Route("GET", "/pushrules/global/{kind}", handler)])
+    assert own.match("GET", "/pushrules/").route.path == "/pushrules/"
+    for path in ("/pushrules", "/pushrules//", "/pushrules/global/", "/pushrules/x"):
+        with pytest.raises(Unrecognized):
+            own.match("GET", path)
 
 
 def test_a_match_takes_microseconds() -> None:

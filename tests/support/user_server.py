@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from homeserver.admin.register import SharedSecretRegistration
-from homeserver.client_api.routes import user_routes
 from homeserver.client_api.services import Services
+from homeserver.client_api.user_routes import user_routes
+from homeserver.client_api.versions import PublicFacts
 from homeserver.hooks import Hooks
 from homeserver.http.application import HttpApplication
 from homeserver.http.authentication import BearerAuthenticator
 from homeserver.http.rate_limits import FailedLoginLimiter
 from homeserver.http.routing import Router
-from homeserver.protocol.identifiers import ServerName
+from homeserver.protocol.identifiers import ServerName, parse_user_id
 from homeserver.storage.database import Database
 from homeserver.stream import Stream
-from homeserver.users.passwords import PasswordSettings
+from homeserver.users.passwords import PasswordSettings, RunInThread
 from homeserver.users.registration import RegistrationSettings
 from homeserver.users.services import UserServices, UserSettings, build_user_services
 from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
 from tests.support.http import Answer, MemoryClient
+from tests.support.openapi import validate_answer
 
 T = TypeVar("T")
 SERVER_NAME = ServerName("halfdoor.test")
@@ -93,8 +95,6 @@ class UserServer:
     async def register(self, name: str = "alice", *, password: str = PASSWORD, admin: bool = False) -> Person:
         """An account with a session."""
         user_id = f"@{name}:{SERVER_NAME}"
-        from homeserver.protocol.identifiers import parse_user_id
-
         await self.services.accounts.create_account(parse_user_id(user_id), password=password, is_admin=admin)
         return await self.log_in(name, password=password)
 
@@ -103,26 +103,35 @@ class UserServer:
         assert answer.status == 200, answer.body
         return person_of(answer)
 
+    async def request(
+        self, method: str, path: str, json: Any = ..., *, token: str | None = None, query: dict[str, Any] | None = None
+    ) -> Answer:
+        """Any request; its answer is held against the specification's schema."""
+        answer = await self.client.request(method, _full(path), json=json, token=token, query=query or None)
+        if answer.headers["content-type"] == "application/json":
+            validate_answer(method, _full(path), answer.status, answer.json)
+        return answer
+
     async def get(self, path: str, *, token: str | None = None, **query: Any) -> Answer:
-        return await self.client.request("GET", _full(path), token=token, query=query or None)
+        return await self.request("GET", path, token=token, query=query)
 
     async def post(self, path: str, json: Any = ..., *, token: str | None = None, **query: Any) -> Answer:
-        return await self.client.request("POST", _full(path), json=json, token=token, query=query or None)
+        return await self.request("POST", path, json, token=token, query=query)
 
     async def put(self, path: str, json: Any = ..., *, token: str | None = None, **query: Any) -> Answer:
-        return await self.client.request("PUT", _full(path), json=json, token=token, query=query or None)
+        return await self.request("PUT", path, json, token=token, query=query)
 
     async def delete(self, path: str, json: Any = ..., *, token: str | None = None, **query: Any) -> Answer:
-        return await self.client.request("DELETE", _full(path), json=json, token=token, query=query or None)
+        return await self.request("DELETE", path, json, token=token, query=query)
 
     async def with_password(
         self, method: str, path: str, body: dict[str, Any], *, token: str, password: str = PASSWORD
     ) -> Answer:
         """A request that asks for user-interactive authentication, answered with a password."""
-        asked = await self.client.request(method, _full(path), json=body, token=token)
+        asked = await self.request(method, path, body, token=token)
         assert asked.status == 401, asked.body
         auth = {"type": "m.login.password", "session": asked.json["session"], "password": password}
-        return await self.client.request(method, _full(path), json={**body, "auth": auth}, token=token)
+        return await self.request(method, path, {**body, "auth": auth}, token=token)
 
 
 def login_body(name: str, password: str = PASSWORD, **body: Any) -> dict[str, Any]:
@@ -151,7 +160,8 @@ def open_user_server(
     chosen: UserSettings | None = None,
     *,
     appservices: Sequence[FakeAppservice] = (),
-    run_in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = in_place,
+    facts: PublicFacts | None = None,
+    run_in_thread: RunInThread = in_place,
 ) -> UserServer:
     """A server over `db`, or over a database in memory that goes with it."""
     database = db or open_in_memory()
@@ -171,7 +181,8 @@ def open_user_server(
         run_in_thread=run_in_thread,
     )
     operator = SharedSecretRegistration(services.registration, clock, SHARED_SECRET)
-    rows = [*user_routes(Services(services, public_base_url="https://matrix.halfdoor.test")), *operator.routes()]
+    facts = facts or PublicFacts(public_base_url="https://matrix.halfdoor.test")
+    rows = [*user_routes(Services(services, facts)), *operator.routes()]
     application = HttpApplication(Router(rows), BearerAuthenticator(services.authentication), clock=clock)
     return UserServer(database, clock, stream, services, MemoryClient(application), hooks, registry)
 

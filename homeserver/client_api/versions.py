@@ -1,0 +1,73 @@
+"""What this server speaks and can: /versions, /capabilities and the well-known files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from homeserver.http.request import Request, Response
+from homeserver.protocol.errors import NotFound
+
+SPEC_VERSIONS = ["r0.6.1", *(f"v1.{minor}" for minor in range(1, 20))]
+
+
+@dataclass(frozen=True, slots=True)
+class PublicFacts:
+    """What is told to anybody. `unstable_features`: for /versions; `room_versions`: the stable ones, by which
+    `default_room_version` is chosen; `capabilities`: further ones; `support_contacts` and `support_page`:
+    /.well-known/matrix/support; `public_base_url`: /.well-known/matrix/client, None: not served."""
+
+    public_base_url: str | None = None
+    unstable_features: Mapping[str, bool] = field(default_factory=dict)
+    default_room_version: str = "12"
+    room_versions: tuple[str, ...] = tuple(str(version) for version in range(1, 13))
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    client_well_known: Mapping[str, Any] = field(default_factory=dict)
+    support_contacts: tuple[Mapping[str, str], ...] = ()
+    support_page: str | None = None
+
+
+class VersionApi:
+    """/versions, /capabilities, /.well-known/matrix/client and /support."""
+
+    def __init__(self, facts: PublicFacts) -> None:
+        self._facts = facts
+
+    async def get_versions(self, request: Request) -> Response:
+        return Response({"versions": SPEC_VERSIONS, "unstable_features": dict(self._facts.unstable_features)})
+
+    async def get_capabilities(self, request: Request) -> Response:
+        is_person = request.user.appservice_id is None
+        capabilities: dict[str, Any] = {
+            "m.change_password": {"enabled": is_person},
+            "m.room_versions": {
+                "default": self._facts.default_room_version,
+                "available": dict.fromkeys(self._facts.room_versions, "stable"),
+            },
+            "m.set_displayname": {"enabled": True},
+            "m.set_avatar_url": {"enabled": True},
+            "m.profile_fields": {"enabled": True},
+            "m.3pid_changes": {"enabled": False},
+            "m.get_login_token": {"enabled": is_person},
+            "m.forget_forced_upon_leave": {"enabled": False},
+            **self._facts.capabilities,
+        }
+        if request.user.is_admin:
+            capabilities["m.account_moderation"] = {"suspend": True, "lock": True}
+        return Response({"capabilities": capabilities})
+
+    async def get_client_well_known(self, request: Request) -> Response:
+        if self._facts.public_base_url is None:
+            raise NotFound("This server does not say where clients reach it.")
+        return Response({"m.homeserver": {"base_url": self._facts.public_base_url}, **self._facts.client_well_known})
+
+    async def get_support_well_known(self, request: Request) -> Response:
+        members: dict[str, Any] = {}
+        if self._facts.support_contacts:
+            members["contacts"] = [dict(contact) for contact in self._facts.support_contacts]
+        if self._facts.support_page is not None:
+            members["support_page"] = self._facts.support_page
+        if not members:
+            raise NotFound("The operator of this server has published no contact.")
+        return Response(members)

@@ -1,0 +1,47 @@
+"""What other parts want to hear of users, and what users/ wants to ask of parts that are built later."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from homeserver.protocol.errors import NotFound
+from homeserver.storage.database import Transaction
+from homeserver.users.acquaintances import Acquaintances, NoAcquaintances
+
+DeviceRemoved = Callable[[Transaction, str, str], Awaitable[None]]
+"""(txn, user_id, device_id) in the transaction that removes a device: keys and the like go with it."""
+
+AccountDeactivated = Callable[[str, bool], Awaitable[None]]
+"""(user_id, erase) after an account has ended: the user leaves all rooms, invites are rejected."""
+
+ProfileChanged = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
+"""(user_id, field, whole profile) after a profile has changed: rooms get new member events."""
+
+PushersChanged = Callable[[str], None]
+"""(user_id) after the pushers of a user have changed."""
+
+RemoteMessages = Callable[[Transaction, str, str, str, Mapping[str, Mapping[str, Any]]], Awaitable[None]]
+"""(txn, sender, type, message id, {user_id: {device_id: content}}) for users of other servers, in the transaction."""
+
+FetchProfile = Callable[[str], Awaitable[dict[str, Any]]]
+"""The profile of a user of another server. Raises NotFound."""
+
+
+async def no_remote_profiles(user_id: str) -> dict[str, Any]:
+    """A server without federation."""
+    raise NotFound("This user belongs to another server, and this one does not federate.")
+
+
+@dataclass(slots=True)
+class UserHooks:
+    """Filled by `app.py` when rooms, keys and federation have been built."""
+
+    device_removed: list[DeviceRemoved] = field(default_factory=list)
+    deactivated: list[AccountDeactivated] = field(default_factory=list)
+    profile_changed: list[ProfileChanged] = field(default_factory=list)
+    pushers_changed: list[PushersChanged] = field(default_factory=list)
+    remote_messages: list[RemoteMessages] = field(default_factory=list)
+    fetch_profile: FetchProfile = no_remote_profiles
+    acquaintances: Acquaintances = field(default_factory=NoAcquaintances)

@@ -294,6 +294,13 @@ class HttpChannel(_TwistedChannel):  # type: ignore[misc]
             except http._MalformedChunkedDataError:
                 self.bad_request("The chunked body is malformed.")
                 return
+            decoder = self._transferDecoder
+            if (
+                self.length is None
+                and decoder is not None
+                and request.size + getattr(decoder, "length", 0) > request.limit
+            ):
+                self.refuse(TooLarge(f"The body is larger than {request.limit} bytes."))
             if self.phase is Phase.BODY:
                 now = self.server.clock.monotonic()
                 whole = self._body_started + settings.body_grace + request.size / settings.body_rate

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,9 @@ class TlsFiles:
     private_key: str
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 class TlsContext:
-    """What Twisted asks for a context on every new connection; `reload` changes what later ones get."""
+    """What Twisted asks for every new connection; `reload` changes what later ones get."""
 
     def __init__(self, files: TlsFiles) -> None:
         """Raises ValueError with a sentence when a file cannot be used."""
@@ -27,8 +30,9 @@ class TlsContext:
         """Read the files again. Raises ValueError, and keeps what it had, when they cannot be used."""
         self._context = _context(self._files)
 
-    def getContext(self) -> SSL.Context:
-        return self._context
+    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
+        """Called by Twisted for each new connection."""
+        return SSL.Connection(self._context, None)
 
 
 def _context(files: TlsFiles) -> SSL.Context:

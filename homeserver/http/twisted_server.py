@@ -31,7 +31,7 @@ from homeserver.http.transports import DirectTcpPort, DirectUnixPort
 
 _log = logging.getLogger("homeserver.http")
 
-_tls_factory: Any = TLSMemoryBIOFactory  # takes an old-style context factory, which its types do not say
+_tls_factory: Any = TLSMemoryBIOFactory  # its types want interfaces that mypy cannot see
 
 _SWEEP_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024

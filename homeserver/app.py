@@ -24,6 +24,7 @@ from homeserver.logs import configure_logs
 from homeserver.protocol.identifiers import parse_server_name
 from homeserver.rooms.services import RoomSettings
 from homeserver.storage.opening import open_database
+from homeserver.sync.services import SyncSettings
 from homeserver.users.access_tokens import TokenSettings
 from homeserver.users.passwords import PasswordSettings
 from homeserver.users.registration import RegistrationSettings
@@ -146,6 +147,13 @@ def server_settings(settings: Settings) -> ServerSettings:
                 recaptcha_public_key=registration.recaptcha.site_key,
                 allows_guests=registration.guests,
             ),
+            presence_enabled=settings.presence.enabled,
+            directory_finds_everybody=settings.user_directory.search_all_users,
+        ),
+        sync=SyncSettings(
+            timeline_limit_default=settings.sync.timeline_limit_default,
+            timeline_limit_max=settings.sync.timeline_limit_max,
+            timeout_max_ms=settings.sync.timeout_max_ms,
         ),
         rooms=RoomSettings(
             server_name=settings.server_name,

@@ -23,10 +23,11 @@ from homeserver.http.rate_limits import FailedLoginLimiter
 from homeserver.http.routing import Route
 from homeserver.metrics import Metrics
 from homeserver.notifier import Notifier
+from homeserver.rooms.following_users import follow_users
 from homeserver.rooms.services import RoomServices, RoomSettings, build_room_services
 from homeserver.storage.database import Database
-from homeserver.storage.profiles import ProfileStore
 from homeserver.stream import Stream
+from homeserver.sync.services import SyncServices, SyncSettings, build_sync_services
 from homeserver.users.passwords import RunInThread
 from homeserver.users.services import UserServices, UserSettings, build_user_services
 
@@ -40,6 +41,7 @@ class ServerSettings:
     users: UserSettings
     rooms: RoomSettings
     public_base_url: str
+    sync: SyncSettings = field(default_factory=SyncSettings)
     registration_shared_secret: str | None = None
 
 
@@ -56,6 +58,7 @@ class Homeserver:
     metrics: Metrics
     users: UserServices
     rooms: RoomServices
+    sync: SyncServices
     authenticator: BearerAuthenticator
     client_routes: list[Route] = field(default_factory=list)
     admin_routes: list[Route] = field(default_factory=list)
@@ -83,15 +86,16 @@ def build(
     users = build_user_services(
         db, clock, stream, FailedLoginLimiter(clock), settings.users, hooks=hooks, run_in_thread=run_in_thread
     )
-    profiles = ProfileStore(db)
 
     async def profile_of(user_id: str) -> Mapping[str, Any]:
-        fields = await profiles.find_fields(user_id) or {}
+        fields = await users.profiles.find_profile(user_id)
         return {name: fields[name] for name in ("displayname", "avatar_url") if fields.get(name)}
 
     rooms = build_room_services(
         db, clock, stream, notifier, settings.rooms, settings.signing_key, profile_of=profile_of, hooks=hooks
     )
+    follow_users(users, rooms)
+    sync = build_sync_services(db, clock, stream, notifier, users, rooms, settings.sync)
     api = Services(users, PublicFacts(public_base_url=settings.public_base_url))
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
@@ -104,7 +108,8 @@ def build(
         metrics=metrics,
         users=users,
         rooms=rooms,
+        sync=sync,
         authenticator=BearerAuthenticator(users.authentication),
-        client_routes=client_routes(api, rooms),
+        client_routes=client_routes(api, rooms, sync),
         admin_routes=operators.routes(),
     )

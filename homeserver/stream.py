@@ -68,6 +68,7 @@ class Stream:
         self._position = position
         self._memories = {kind: ChangeMemory(position) for kind in Change}
         self._listeners: list[Listener] = []
+        self._newest = dict.fromkeys(Change, position)
 
     @property
     def position(self) -> int:
@@ -82,6 +83,7 @@ class Stream:
         """A change of `kind` was committed at `position` (call from the transaction's `on_commit`)."""
         rooms, users = tuple(rooms), tuple(users)
         self._position = max(self._position, position)
+        self._newest[kind] = position
         memory = self._memories[kind]
         for key in rooms:
             memory.note(key, position)
@@ -94,8 +96,13 @@ class Stream:
         """Whether `key` (a room or a user) may have seen a change of `kind` after `position`."""
         return self._memories[kind].changed_since(key, position)
 
+    def any_since(self, kind: Change, position: int) -> bool:
+        """Whether anything of this kind may have changed after `position`."""
+        return self._newest[kind] > position
+
     def foreign_position(self, position: int) -> None:
         """Another process moved the stream to `position`; nothing remembered before it counts."""
         self._position = max(self._position, position)
-        for memory in self._memories.values():
+        for kind, memory in self._memories.items():
             memory.forget_all(position)
+            self._newest[kind] = max(self._newest[kind], position)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from homeserver.client_api.aliases import AliasApi
 from homeserver.client_api.events import EventApi
 from homeserver.client_api.membership import MembershipApi
+from homeserver.client_api.receipts import ReceiptApi
 from homeserver.client_api.rooms import RoomApi
+from homeserver.client_api.services import Services
+from homeserver.client_api.sync import SyncApi
 from homeserver.client_api.versioned_paths import v1, v3
 from homeserver.http.routing import Auth, RateClass, Route
 from homeserver.rooms.services import RoomServices
+from homeserver.sync.services import SyncServices
 
 NONE, OPTIONAL, USER, GUEST, ADMIN, APPSERVICE = Auth
 UNLIMITED = RateClass.NONE
@@ -74,3 +78,18 @@ def alias_routes(rooms: RoomServices) -> list[Route]:
         v3("GET", listing, api.get_room_visibility, OPTIONAL, READ, "getRoomVisibilityOnDirectory"),
         v3("PUT", listing, api.set_room_visibility, USER, MESSAGE, "setRoomVisibilityOnDirectory"),
     ]
+
+
+def receipt_routes(services: Services, rooms: RoomServices) -> list[Route]:
+    api = ReceiptApi(rooms.receipts, rooms.typing, services.users.account_data)
+    receipt = "/rooms/{room_id}/receipt/{receipt_type}/{event_id}"
+    return [
+        v3("POST", receipt, api.post_receipt, GUEST, UNLIMITED, "postReceipt"),
+        v3("POST", "/rooms/{room_id}/read_markers", api.set_read_markers, GUEST, UNLIMITED, "setReadMarker"),
+        v3("PUT", "/rooms/{room_id}/typing/{user_id}", api.set_typing, GUEST, RateClass.TYPING, "setTyping"),
+    ]
+
+
+def sync_routes(services: Services, sync: SyncServices) -> list[Route]:
+    api = SyncApi(sync, services.users.filters)
+    return [v3("GET", "/sync", api.get_sync, GUEST, UNLIMITED, "sync")]

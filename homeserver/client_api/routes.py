@@ -6,14 +6,22 @@ and add its aliases. The sections are in `user_routes.py` and `room_routes.py`.
 
 from __future__ import annotations
 
-from homeserver.client_api.room_routes import alias_routes, event_routes, membership_routes, room_routes
+from homeserver.client_api.room_routes import (
+    alias_routes,
+    event_routes,
+    membership_routes,
+    receipt_routes,
+    room_routes,
+    sync_routes,
+)
 from homeserver.client_api.services import Services
 from homeserver.client_api.user_routes import user_routes
 from homeserver.http.routing import Route
 from homeserver.rooms.services import RoomServices
+from homeserver.sync.services import SyncServices
 
 
-def routes(services: Services, rooms: RoomServices) -> list[Route]:
+def routes(services: Services, rooms: RoomServices, sync: SyncServices) -> list[Route]:
     """Every row of the Client-Server API."""
     return [
         *user_routes(services),
@@ -21,4 +29,6 @@ def routes(services: Services, rooms: RoomServices) -> list[Route]:
         *membership_routes(rooms),
         *event_routes(rooms),
         *alias_routes(rooms),
+        *receipt_routes(services, rooms),
+        *sync_routes(services, sync),
     ]

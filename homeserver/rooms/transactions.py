@@ -27,11 +27,7 @@ class SendTransactions:
     def __init__(self, events: EventStore) -> None:
         self._events = events
         self._answers: OrderedDict[tuple[str, str, str], asyncio.Future[str]] = OrderedDict()
-        self._new_here: set[tuple[str, str]] = set()
-
-    def note_new_device(self, user_id: str, device_id: str) -> None:
-        """A device that was made since this process began: nothing of it is anywhere but in memory."""
-        self._new_here.add((user_id, device_id))
+        self._new_here: dict[tuple[str, str], bool] = {}
 
     async def once(
         self, sender: str, device_id: str, room_id: str, key: str, send: Callable[[], Awaitable[str]]
@@ -49,7 +45,15 @@ class SendTransactions:
     async def _find_or_send(
         self, sender: str, device_id: str, room_id: str, key: str, send: Callable[[], Awaitable[str]]
     ) -> str:
-        if (sender, device_id) not in self._new_here:
+        device = (sender, device_id)
+        is_new = self._new_here.get(device)
+        if is_new is None:
+            # A device that sent nothing before this process began has all of its transactions in memory.
+            is_new = not await self._events.has_transactions(sender, device_id, SEPARATOR)
+            if len(self._new_here) >= KEPT:
+                self._new_here.clear()
+            self._new_here[device] = is_new
+        if not is_new:
             event_id = await self._events.find_by_transaction(sender, room_id, key)
             if event_id is not None:
                 return event_id
@@ -60,4 +64,4 @@ class SendTransactions:
             self._answers.pop(memory_key, None)
         elif len(self._answers) > KEPT:
             (user_id, _, old_key), _ = self._answers.popitem(last=False)
-            self._new_here.discard((user_id, old_key.partition(SEPARATOR)[0]))
+            self._new_here[user_id, old_key.partition(SEPARATOR)[0]] = False

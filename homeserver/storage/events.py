@@ -200,6 +200,16 @@ class EventStore:
         )
         return found
 
+    async def has_transactions(self, sender: str, device_id: str, separator: str) -> bool:
+        """Whether a device has ever sent an event with a transaction id."""
+        prefix = device_id + separator
+        found = await self._db.fetch_value(
+            "SELECT 1 FROM events WHERE sender = ? AND transaction_key IS NOT NULL"
+            " AND substr(transaction_key, 1, ?) = ? LIMIT 1",
+            (sender, len(prefix), prefix),
+        )
+        return found is not None
+
     async def find_nearest(self, room_id: str, timestamp_ms: int, *, forward: bool) -> tuple[str, int, int] | None:
         """(event_id, origin_server_ts, position) of the accepted event closest to a time, at or after or before it."""
         comparison, order = (">=", "ASC") if forward else ("<=", "DESC")

@@ -1,0 +1,1 @@
+"""Push: what deserves a user's attention."""

@@ -1,0 +1,223 @@
+"""Unread counts: how many events of a room deserve a user's attention, counted when somebody asks.
+
+Nothing is counted when an event is sent: a room of thousands costs a sender nothing. When a member asks, the events
+since the last count are judged by the member's push rules and remembered; a receipt drops those that it covers. An
+event is flattened for the rules once, however many members ask. What is remembered is bounded, and can always be
+counted again from the stored events.
+
+Spec: Client-Server API, "Receiving notifications" and "Unread thread notifications".
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from homeserver.protocol.power_levels import PowerLevels
+from homeserver.protocol.push_rules import UserRules, highlights, notifies
+from homeserver.protocol.push_rules_evaluation import CompiledRules, EventForPush, compile_rules
+from homeserver.protocol.relations import THREAD, relation_of
+from homeserver.rooms.live_room import LiveRoom
+from homeserver.rooms.receipts import MAIN, PRIVATE, READ, UNTHREADED
+from homeserver.storage.events import EventStore, StoredEvent
+from homeserver.storage.receipts import Receipt, ReceiptStore
+from homeserver.storage.rooms import RoomStore
+from homeserver.stream import Change, Stream
+
+REMEMBERED: Final = 10_000
+"""How many users keep their counts in memory."""
+SCANNED: Final = 5_000
+"""How far back an unread room is counted."""
+
+RulesOf = Callable[[str], Awaitable[UserRules]]
+
+
+class Noted(NamedTuple):
+    """An unread event that notifies."""
+
+    position: int
+    thread: str
+    highlight: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Unread events of one timeline: those that notify, and those of them that highlight."""
+
+    notifications: int = 0
+    highlights: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RoomCounts:
+    """Counts of a room: all of it, its main timeline, and each thread with unread events."""
+
+    everything: Counts
+    main: Counts
+    threads: Mapping[str, Counts]
+
+
+NOTHING: Final = RoomCounts(Counts(), Counts(), {})
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is remembered of one user in one room: up to where it was counted, and what notified."""
+
+    counted: int
+    noted: list[Noted] = field(default_factory=list)
+    read: dict[str, int] = field(default_factory=dict)
+    answer: RoomCounts | None = None
+
+
+class UnreadCounts:
+    """Counts unread events."""
+
+    def __init__(
+        self,
+        *,
+        events: EventStore,
+        receipts: ReceiptStore,
+        rooms: RoomStore,
+        stream: Stream,
+        rules_of: RulesOf,
+    ) -> None:
+        self._events = events
+        self._receipts = receipts
+        self._rooms = rooms
+        self._rules_of = rules_of
+        self._tallies: OrderedDict[str, dict[str, _Tally]] = OrderedDict()
+        self._flattened: OrderedDict[str, EventForPush] = OrderedDict()
+        stream.listen(self._changed)
+
+    async def of_room(
+        self, user_id: str, room: LiveRoom, up_to: int, *, own_receipts: Sequence[Receipt] | None = None
+    ) -> RoomCounts:
+        """The unread counts of a member, with everything up to a position. `own_receipts`: of the user in the room,
+        where the caller has them at hand."""
+        tallies = self._tallies.get(user_id)
+        if tallies is None:
+            tallies = self._tallies[user_id] = {}
+            if len(self._tallies) > REMEMBERED:
+                self._tallies.popitem(last=False)
+        tally = tallies.get(room.room_id)
+        if tally is None:
+            tally = _Tally(counted=-1)
+            await self._read_receipts(tally, user_id, room, own_receipts)
+            tally.counted = max(tally.read.get(UNTHREADED, 0), tally.read.get("joined", 0))
+            tally = tallies.setdefault(room.room_id, tally)
+        if not tally.read:
+            await self._read_receipts(tally, user_id, room, own_receipts)
+        if tally.counted < up_to and room.last_position > tally.counted:
+            await self._count(tally, user_id, room)
+        if tally.answer is None:
+            self._drop_read(tally)
+            tally.answer = _summary(tally.noted)
+        return tally.answer
+
+    async def _count(self, tally: _Tally, user_id: str, room: LiveRoom) -> None:
+        newest = room.last_position
+        new = room.recent(tally.counted)
+        if new is None:
+            new = await self._events.list_timeline(
+                room.room_id, room.version, after=tally.counted, limit=SCANNED, newest_first=True
+            )
+            new.reverse()
+        tally.counted = newest
+        if not new:
+            return
+        rules = compile_rules(await self._rules_of(user_id))
+        levels = room.power_levels
+        name = _display_name(room, user_id)
+        for stored in new:
+            noted = self._judge(stored, rules, room, levels, user_id, name)
+            if noted is not None:
+                tally.noted.append(noted)
+                tally.answer = None
+            elif stored.event.sender == user_id and tally.noted:
+                # Whoever writes in a timeline has read it.
+                thread = _thread_of(stored)
+                tally.noted = [one for one in tally.noted if one.thread != thread]
+                tally.answer = None
+
+    def _judge(
+        self,
+        stored: StoredEvent,
+        rules: CompiledRules,
+        room: LiveRoom,
+        levels: PowerLevels,
+        user_id: str,
+        name: str | None,
+    ) -> Noted | None:
+        event = stored.event
+        if event.sender == user_id or stored.redacted_because is not None:
+            return None
+        flattened = self._flattened.get(event.event_id)
+        if flattened is None:
+            flattened = EventForPush(event, member_count=room.joined_count, levels=levels)
+            self._flattened[event.event_id] = flattened
+            if len(self._flattened) > 1_000:
+                self._flattened.popitem(last=False)
+        actions = rules.evaluate(flattened, user_id, name)
+        if not notifies(actions):
+            return None
+        return Noted(stored.position, _thread_of(stored), highlights(actions))
+
+    async def _read_receipts(self, tally: _Tally, user_id: str, room: LiveRoom, own: Sequence[Receipt] | None) -> None:
+        if own is None:
+            own = await self._receipts.list_own(user_id, room.room_id)
+        read: dict[str, int] = {}
+        for receipt in own:
+            if receipt.receipt_type in (READ, PRIVATE):
+                read[receipt.thread_id] = max(read.get(receipt.thread_id, 0), receipt.event_position)
+        if UNTHREADED not in read:
+            membership = await self._rooms.find_membership(room.room_id, user_id)
+            read["joined"] = 0 if membership is None else membership.position
+        read.setdefault("known", 1)
+        tally.read = read
+
+    def _drop_read(self, tally: _Tally) -> None:
+        read = tally.read
+        everything = max(read.get(UNTHREADED, 0), read.get("joined", 0))
+        tally.noted = [
+            one for one in tally.noted if one.position > everything and one.position > read.get(one.thread, 0)
+        ]
+
+    def _changed(self, kind: Change, position: int, rooms: tuple[str, ...], users: tuple[str, ...]) -> None:
+        if kind is Change.PRIVATE_RECEIPTS:
+            for user_id in users:
+                for tally in self._tallies.get(user_id, {}).values():
+                    tally.read = {}
+                    tally.answer = None
+        elif kind is Change.MEMBERSHIP:
+            for user_id in users:
+                self._tallies.pop(user_id, None)
+
+
+def _thread_of(stored: StoredEvent) -> str:
+    relation = relation_of(stored.event.content) if stored.event.state_key is None else None
+    if relation is not None and relation.rel_type == THREAD and relation.event_id is not None:
+        return relation.event_id
+    return MAIN
+
+
+def _display_name(room: LiveRoom, user_id: str) -> str | None:
+    member = room.member_events.get(user_id)
+    name = None if member is None else member.event.content.get("displayname")
+    return name if isinstance(name, str) else None
+
+
+def _summary(noted: Sequence[Noted]) -> RoomCounts:
+    if not noted:
+        return NOTHING
+    by_thread: dict[str, list[int]] = {}
+    for one in noted:
+        counts = by_thread.setdefault(one.thread, [0, 0])
+        counts[0] += 1
+        counts[1] += one.highlight
+    main = by_thread.pop(MAIN, [0, 0])
+    threads = {thread: Counts(*counts) for thread, counts in by_thread.items()}
+    everything = Counts(len(noted), sum(one.highlight for one in noted))
+    return RoomCounts(everything, Counts(*main), threads)

@@ -1,0 +1,66 @@
+"""What a client asks of /sync, and what the sections of the answer work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from homeserver.protocol.filters import DEFAULT_FILTER, Filter
+from homeserver.rooms.client_events import Reader
+from homeserver.rooms.live_room import LiveRoom
+from homeserver.rooms.tokens import StreamToken
+from homeserver.storage.rooms import Membership
+from homeserver.users.presence import State
+from homeserver.users.requester import Requester
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """`since` None asks for everything. `timeout_ms`: how long to wait when there is nothing new."""
+
+    requester: Requester
+    filter: Filter = DEFAULT_FILTER
+    since: StreamToken | None = None
+    full_state: bool = False
+    use_state_after: bool = False
+    timeout_ms: int = 0
+    set_presence: State = "online"
+
+
+@dataclass(slots=True)
+class SyncRun:
+    """One look at the stream, from `since` to `now`, for one device.
+
+    `joined`: the rooms that the user is in, with the live room; `newly_joined`: those of them joined after `since`, or
+    all of them on an initial sync. `response`: what the sections add to.
+    """
+
+    request: SyncRequest
+    reader: Reader
+    since: StreamToken | None
+    now: StreamToken
+    memberships: list[Membership]
+    ignored: frozenset[str]
+    joined: dict[str, LiveRoom] = field(default_factory=dict)
+    newly_joined: set[str] = field(default_factory=set)
+    newly_left: set[str] = field(default_factory=set)
+    response: dict[str, Any] = field(default_factory=dict)
+    rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def user_id(self) -> str:
+        return self.reader.user_id
+
+    @property
+    def is_initial(self) -> bool:
+        return self.since is None
+
+    @property
+    def after(self) -> int:
+        """Changes after this position are news."""
+        return 0 if self.since is None else self.since.position
+
+    def joined_section(self, room_id: str) -> dict[str, Any]:
+        """The answer's section of a joined room, made when somebody has something to put there."""
+        section: dict[str, Any] = self.rooms.setdefault("join", {}).setdefault(room_id, {})
+        return section

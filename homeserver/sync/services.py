@@ -1,0 +1,115 @@
+"""Everything of sync/ and push/, built in order from the parts below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeserver.clock import Clock
+from homeserver.notifier import Notifier
+from homeserver.push.unread_counts import UnreadCounts
+from homeserver.rooms.services import RoomServices
+from homeserver.storage.database import Database
+from homeserver.storage.receipts import ReceiptStore
+from homeserver.stream import Stream
+from homeserver.sync.lazy_members import LazyMembers
+from homeserver.sync.room_window import RoomWindows
+from homeserver.sync.streams import Section
+from homeserver.sync.streams.account_data import AccountDataSection
+from homeserver.sync.streams.device_lists import DeviceListSection
+from homeserver.sync.streams.invites import InviteSection
+from homeserver.sync.streams.joined_rooms import JoinedRoomSection
+from homeserver.sync.streams.left_rooms import LeftRoomSection
+from homeserver.sync.streams.presence import PresenceSection
+from homeserver.sync.streams.receipts import ReceiptSection
+from homeserver.sync.streams.to_device import ToDeviceSection
+from homeserver.sync.streams.typing import TypingSection
+from homeserver.sync.sync import Sync
+from homeserver.sync.user_rooms import UserRooms
+from homeserver.users.services import UserServices
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """Bounds: events of a room where the client names no limit, and at most; longest wait of a long poll."""
+
+    timeline_limit_default: int = 10
+    timeline_limit_max: int = 100
+    timeout_max_ms: int = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class SyncServices:
+    """The services of sync/ and of push/."""
+
+    settings: SyncSettings
+    sync: Sync
+    user_rooms: UserRooms
+    windows: RoomWindows
+    counts: UnreadCounts
+    invites: InviteSection
+
+
+def build_sync_services(
+    db: Database,
+    clock: Clock,
+    stream: Stream,
+    notifier: Notifier,
+    users: UserServices,
+    rooms: RoomServices,
+    settings: SyncSettings | None = None,
+) -> SyncServices:
+    """Everything that answers /sync."""
+    settings = settings or SyncSettings()
+    receipts = ReceiptStore(db)
+    lazy_members = LazyMembers()
+    user_rooms = UserRooms(rooms.memberships, stream, notifier)
+    windows = RoomWindows(rooms=rooms.live, store=rooms.store, events=rooms.events, visibility=rooms.visibility)
+    counts = UnreadCounts(
+        events=rooms.events, receipts=receipts, rooms=rooms.store, stream=stream, rules_of=users.push_rules.rules_of
+    )
+    joined = JoinedRoomSection(
+        rooms=rooms.live,
+        windows=windows,
+        stream=stream,
+        counts=counts,
+        receipts=receipts,
+        aggregations=rooms.aggregations,
+        serializer=rooms.serializer,
+        lazy_members=lazy_members,
+        limit_default=settings.timeline_limit_default,
+        limit_max=settings.timeline_limit_max,
+    )
+    invites = InviteSection(rooms.live)
+    to_device = ToDeviceSection(users.to_device, stream)
+    sections: list[Section] = [
+        ReceiptSection(rooms.receipts, stream),
+        TypingSection(rooms.typing),
+        AccountDataSection(users.account_data, stream),
+        to_device,
+        PresenceSection(users.presence, stream),
+        DeviceListSection(users.device_lists, rooms.live, stream),
+        joined,
+        invites,
+        LeftRoomSection(
+            rooms=rooms.live,
+            events=rooms.events,
+            windows=windows,
+            joined=joined,
+            limit_default=settings.timeline_limit_default,
+            limit_max=settings.timeline_limit_max,
+        ),
+    ]
+    sync = Sync(
+        stream=stream,
+        notifier=notifier,
+        clock=clock,
+        rooms=rooms.live,
+        user_rooms=user_rooms,
+        typing=rooms.typing,
+        account_data=users.account_data,
+        presence=users.presence,
+        to_device=to_device,
+        lazy_members=lazy_members,
+        sections=sections,
+    )
+    return SyncServices(settings, sync, user_rooms, windows, counts, invites)

@@ -1,0 +1,198 @@
+"""Joined rooms: timeline, state, summary and unread counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from homeserver.protocol.filters import Filter, only_fields
+from homeserver.push.unread_counts import RoomCounts, UnreadCounts
+from homeserver.rooms.aggregations import Aggregations
+from homeserver.rooms.client_events import EventSerializer, Reader
+from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
+from homeserver.rooms.tokens import place_after
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.receipts import Receipt, ReceiptStore
+from homeserver.stream import Change, Stream
+from homeserver.sync.lazy_members import LazyMembers
+from homeserver.sync.request import SyncRun
+from homeserver.sync.room_window import RoomWindows, Window
+from homeserver.sync.summary import heroes, room_summary
+
+
+class JoinedRoomSection:
+    """`rooms.join`."""
+
+    def __init__(
+        self,
+        *,
+        rooms: LiveRooms,
+        windows: RoomWindows,
+        stream: Stream,
+        counts: UnreadCounts,
+        receipts: ReceiptStore,
+        aggregations: Aggregations,
+        serializer: EventSerializer,
+        lazy_members: LazyMembers,
+        limit_default: int = 10,
+        limit_max: int = 100,
+    ) -> None:
+        self._rooms = rooms
+        self._windows = windows
+        self._stream = stream
+        self._counts = counts
+        self._receipts = receipts
+        self._aggregations = aggregations
+        self._serializer = serializer
+        self._lazy_members = lazy_members
+        self._limit_default = limit_default
+        self._limit_max = limit_max
+
+    async def add_to(self, run: SyncRun) -> None:
+        own_receipts: dict[str, list[Receipt]] | None = None
+        if run.is_initial:
+            own_receipts = {}
+            for receipt in await self._receipts.list_own(run.user_id):
+                own_receipts.setdefault(receipt.room_id, []).append(receipt)
+        read_changed = not run.is_initial and self._stream.changed_since(
+            Change.PRIVATE_RECEIPTS, run.user_id, run.after
+        )
+        for room_id, room in run.joined.items():
+            is_new = room_id in run.newly_joined
+            has_events = is_new or (
+                room.last_position > run.after and self._stream.changed_since(Change.EVENTS, room_id, run.after)
+            )
+            if has_events or run.request.full_state:
+                await self._add_room(run, room, is_new=is_new)
+            if has_events or read_changed or run.request.full_state or room_id in run.rooms.get("join", {}):
+                receipts = None if own_receipts is None else own_receipts.get(room_id, [])
+                counts = await self._counts.of_room(run.user_id, room, run.now.position, own_receipts=receipts)
+                add_counts(run.joined_section(room_id), counts, run.request.filter)
+
+    async def _add_room(self, run: SyncRun, room: LiveRoom, *, is_new: bool) -> None:
+        wanted = run.request.filter.room
+        timeline_filter = wanted.timeline
+        show_timeline = timeline_filter.allows_room(room.room_id)
+        window = await self._windows.look(
+            room,
+            run.user_id,
+            after=None if is_new else run.after,
+            up_to=run.now.position,
+            limit=timeline_filter.limit_within(self._limit_default, self._limit_max) if show_timeline else 0,
+            event_filter=timeline_filter,
+            ignored=run.ignored,
+            was_joined=not is_new,
+        )
+        shown_before = None if is_new or run.request.full_state else run.after
+        state = await self._state(run, room, window, shown_before)
+        state = [stored for stored in state if wanted.state.passes_all or wanted.state.matches_event(stored.event)]
+        if not window.events and not state and not is_new and not run.request.full_state and not window.limited:
+            return
+        section = run.joined_section(room.room_id)
+        timeline = await self.events(run, room, window.events)
+        section["timeline"] = {
+            "events": timeline,
+            "limited": window.limited,
+            "prev_batch": place_after(window.start),
+        }
+        name = "state_after" if run.request.use_state_after else "state"
+        section[name] = {"events": await self.state_events(run, room, state)}
+        if is_new or _has_member(window.all_events) or _has_member(state):
+            section["summary"] = room_summary(room, run.user_id)
+
+    async def _state(self, run: SyncRun, room: LiveRoom, window: Window, shown_before: int | None) -> list[StoredEvent]:
+        lazy = run.request.filter.room.lazy_load_members
+        members: set[str] | None = None
+        if lazy:
+            members = {stored.event.sender for stored, _ in window.events}
+            if shown_before is None:
+                members.add(run.user_id)
+                members.update(heroes(room, run.user_id))
+        up_to = run.now.position if run.request.use_state_after else window.start
+        if shown_before is None:
+            if run.request.use_state_after:
+                nothing = Window([], run.now.position, False, [])
+                found = await self._windows.state_before(room, nothing, run.now.position, members=members)
+            else:
+                found = await self._windows.state_before(room, window, run.now.position, members=members)
+        else:
+            found = await self._windows.state_between(room, shown_before, up_to, members=members)
+        if lazy and members is not None:
+            found = await self._with_lazy_members(run, room, window, found, members)
+        return found
+
+    async def _with_lazy_members(
+        self, run: SyncRun, room: LiveRoom, window: Window, state: list[StoredEvent], members: Iterable[str]
+    ) -> list[StoredEvent]:
+        """`state` and the member events that the device still needs, without those that it has."""
+        device = (run.user_id, run.reader.device_id)
+        redundant = run.request.filter.room.include_redundant_members
+        in_timeline = {stored.event_id for stored, _ in window.events}
+        said = {stored.event.state_key for stored, _ in window.events if stored.event.type == MEMBER}
+        have = {stored.event.state_key for stored in state if stored.event.type == MEMBER}
+        missing = [member for member in members if member not in have and member not in said]
+        state = state + list((await self._rooms.load_member_events(room, missing)).values())
+        kept: list[StoredEvent] = []
+        for stored in state:
+            if stored.event.type == MEMBER:
+                member = stored.event.state_key or ""
+                sent = self._lazy_members.is_sent(device, room.room_id, member, stored.event_id)
+                if stored.event_id in in_timeline or (sent and not redundant and not run.is_initial):
+                    continue
+                self._lazy_members.note_sent(device, room.room_id, member, stored.event_id)
+            kept.append(stored)
+        for stored, _ in window.events:
+            if stored.event.type == MEMBER and stored.event.state_key is not None:
+                self._lazy_members.note_sent(device, room.room_id, stored.event.state_key, stored.event_id)
+        return kept
+
+    async def events(self, run: SyncRun, room: LiveRoom, events: list[tuple[StoredEvent, str]]) -> list[Any]:
+        """Timeline events as the filter wants them."""
+        bundled: Mapping[str, dict[str, Any]] = {}
+        if any(stored.has_relations is not False for stored, _ in events):
+            bundled = await self._aggregations.of_events(
+                room, [stored for stored, _ in events], run.reader, ignored=run.ignored
+            )
+        shown: list[Any] = []
+        for stored, membership in events:
+            reader = Reader(run.user_id, run.reader.device_id, membership)
+            raw = self._serializer.serialize(stored, reader, with_room_id=False, relations=bundled.get(stored.event_id))
+            shown.append(self._as_wanted(run.request.filter, stored, raw))
+        return shown
+
+    async def state_events(self, run: SyncRun, room: LiveRoom, state: Iterable[StoredEvent]) -> list[Any]:
+        """State events as the filter wants them."""
+        return [
+            self._as_wanted(
+                run.request.filter, stored, self._serializer.serialize(stored, run.reader, with_room_id=False)
+            )
+            for stored in sorted(state, key=lambda one: one.position)
+        ]
+
+    def _as_wanted(self, wanted: Filter, stored: StoredEvent, raw: msgspec.Raw) -> Any:
+        if wanted.event_format == "federation":
+            return {**stored.event.pdu, "unsigned": msgspec.json.decode(raw).get("unsigned", {})}
+        if wanted.event_fields is None:
+            return raw
+        return only_fields(msgspec.json.decode(raw), wanted.event_fields)
+
+
+def _has_member(events: Iterable[StoredEvent]) -> bool:
+    return any(stored.event.type == MEMBER for stored in events)
+
+
+def add_counts(section: dict[str, Any], counts: RoomCounts, wanted: Filter) -> None:
+    """Unread counts, by thread where the client asks for that."""
+    by_thread = wanted.room.timeline.unread_thread_notifications
+    shown = counts.main if by_thread else counts.everything
+    section["unread_notifications"] = {
+        "notification_count": shown.notifications,
+        "highlight_count": shown.highlights,
+    }
+    if by_thread and counts.threads:
+        section["unread_thread_notifications"] = {
+            thread: {"notification_count": one.notifications, "highlight_count": one.highlights}
+            for thread, one in counts.threads.items()
+        }

@@ -1,0 +1,37 @@
+"""Receipts of joined rooms, as m.receipt events."""
+
+from __future__ import annotations
+
+from homeserver.rooms.receipts import Receipts, receipts_content
+from homeserver.stream import Change, Stream
+from homeserver.sync.request import SyncRun
+
+
+class ReceiptSection:
+    """`ephemeral` of joined rooms: m.receipt."""
+
+    def __init__(self, receipts: Receipts, stream: Stream) -> None:
+        self._receipts = receipts
+        self._stream = stream
+
+    async def add_to(self, run: SyncRun) -> None:
+        event_filter = run.request.filter.room.ephemeral
+        if not event_filter.matches("m.receipt"):
+            return
+        own_changed = self._stream.changed_since(Change.PRIVATE_RECEIPTS, run.user_id, run.after)
+        whole = [room_id for room_id in run.newly_joined if event_filter.allows_room(room_id)]
+        changed = [
+            room_id
+            for room_id in run.joined
+            if room_id not in run.newly_joined
+            and (own_changed or self._stream.changed_since(Change.RECEIPTS, room_id, run.after))
+            and event_filter.allows_room(room_id)
+        ]
+        for room_ids, after in ((whole, 0), (changed, run.after)):
+            if not room_ids:
+                continue
+            for room_id, receipts in (await self._receipts.list_changed(room_ids, after)).items():
+                content = receipts_content([one for one in receipts if one.user_id not in run.ignored], run.user_id)
+                if content:
+                    section = run.joined_section(room_id).setdefault("ephemeral", {"events": []})
+                    section["events"].append({"type": "m.receipt", "content": content})

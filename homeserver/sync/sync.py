@@ -1,0 +1,132 @@
+"""/sync: what is new for a device since a place in the stream. Spec: Client-Server API, "Syncing".
+
+An answer is put together by sections (`sync/streams/`), each a reader of the one stream. Where nothing is new, the
+request waits at the notifier and looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from homeserver.clock import Clock
+from homeserver.notifier import Notifier
+from homeserver.rooms.client_events import Reader
+from homeserver.rooms.live_room import LiveRooms
+from homeserver.rooms.tokens import StreamToken
+from homeserver.rooms.typing import Typing
+from homeserver.stream import Stream
+from homeserver.sync.lazy_members import LazyMembers
+from homeserver.sync.request import SyncRequest, SyncRun
+from homeserver.sync.streams import Section
+from homeserver.sync.streams.to_device import ToDeviceSection
+from homeserver.sync.user_rooms import UserRooms
+from homeserver.users.account_data import AccountDataService
+from homeserver.users.presence import Presence
+
+MAX_WAIT_SECONDS: Final = 120.0
+
+
+class Sync:
+    """Answers /sync."""
+
+    def __init__(
+        self,
+        *,
+        stream: Stream,
+        notifier: Notifier,
+        clock: Clock,
+        rooms: LiveRooms,
+        user_rooms: UserRooms,
+        typing: Typing,
+        account_data: AccountDataService,
+        presence: Presence,
+        to_device: ToDeviceSection,
+        lazy_members: LazyMembers,
+        sections: Sequence[Section],
+    ) -> None:
+        self._stream = stream
+        self._notifier = notifier
+        self._clock = clock
+        self._rooms = rooms
+        self._user_rooms = user_rooms
+        self._typing = typing
+        self._account_data = account_data
+        self._presence = presence
+        self._to_device = to_device
+        self._lazy_members = lazy_members
+        self._sections = sections
+
+    async def sync(self, request: SyncRequest) -> dict[str, Any]:
+        """The answer's body. Waits up to `timeout_ms` while there is nothing new."""
+        user_id, device_id = request.requester.user_id, request.requester.device_id
+        if request.since is None:
+            self._lazy_members.forget((user_id, device_id))
+        elif device_id is not None:
+            # A client that comes back with a token has what the answer with that token held.
+            await self._to_device.acknowledge(user_id, device_id, request.since.position)
+        if device_id is None:
+            return await self._wait(request)
+        await self._presence.sync_begins(user_id, device_id, request.set_presence)
+        try:
+            return await self._wait(request)
+        finally:
+            self._presence.sync_ends(user_id, device_id, request.set_presence)
+
+    async def _wait(self, request: SyncRequest) -> dict[str, Any]:
+        user_id = request.requester.user_id
+        deadline = self._clock.monotonic() + min(request.timeout_ms / 1000, MAX_WAIT_SECONDS)
+        while True:
+            waiter = self._notifier.expect(user_id)
+            try:
+                run = await self._look(request)
+                remaining = deadline - self._clock.monotonic()
+                if run.response or run.rooms or request.since is None or request.full_state or remaining <= 0:
+                    return self._answer(run)
+                if not await self._notifier.wait_for(waiter, remaining):
+                    return self._answer(run)
+            finally:
+                waiter.cancel()
+
+    async def _look(self, request: SyncRequest) -> SyncRun:
+        requester = request.requester
+        now = StreamToken(self._stream.position, self._typing.serial)
+        since = request.since
+        if since is not None and since.position > now.position:
+            # A token of before the database was restored from a backup: what it stands for is gone.
+            since = StreamToken(now.position, now.typing)
+        run = SyncRun(
+            request=request,
+            reader=Reader(requester.user_id, requester.device_id),
+            since=since,
+            now=now,
+            memberships=await self._user_rooms.of_user(requester.user_id),
+            ignored=await self._account_data.ignored_users(requester.user_id),
+        )
+        await self._find_joined(run)
+        for section in self._sections:
+            await section.add_to(run)
+        return run
+
+    async def _find_joined(self, run: SyncRun) -> None:
+        room_filter = run.request.filter.room
+        for membership in run.memberships:
+            room_id = membership.room_id
+            if membership.position > run.now.position:
+                continue
+            if membership.membership == "join":
+                if not room_filter.allows_room(room_id):
+                    continue
+                room = self._rooms.peek(room_id) or await self._rooms.get(room_id)
+                run.joined[room_id] = room
+                # `position` is where this joining began: whoever was away in between is shown the room anew.
+                if run.is_initial or membership.position > run.after:
+                    run.newly_joined.add(room_id)
+            elif membership.position > run.after and not run.is_initial:
+                run.newly_left.add(room_id)
+
+    def _answer(self, run: SyncRun) -> dict[str, Any]:
+        body: dict[str, Any] = {"next_batch": str(run.now), **run.response}
+        if run.rooms:
+            body["rooms"] = run.rooms
+        return body

@@ -1,0 +1,52 @@
+"""The memberships of users who sync, kept in memory until one of them changes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from homeserver.notifier import Notifier
+from homeserver.rooms.membership import Memberships
+from homeserver.storage.rooms import Membership
+from homeserver.stream import Change, Stream
+
+REMEMBERED: Final = 20_000
+
+
+class UserRooms:
+    """Memberships by user."""
+
+    def __init__(self, memberships: Memberships, stream: Stream, notifier: Notifier) -> None:
+        self._memberships = memberships
+        self._notifier = notifier
+        self._known: OrderedDict[str, list[Membership]] = OrderedDict()
+        self._generation = 0
+        stream.listen(self._changed)
+
+    async def of_user(self, user_id: str) -> list[Membership]:
+        """Every membership of the user that is not forgotten."""
+        known = self._known.get(user_id)
+        if known is not None and self._notifier.follows(user_id):
+            return known
+        while True:
+            generation = self._generation
+            found = [row for row in await self._memberships.memberships(user_id) if not row.forgotten]
+            if generation == self._generation:
+                break
+        self._known[user_id] = found
+        self._known.move_to_end(user_id)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        self._notifier.follow_rooms(user_id, (row.room_id for row in found if row.membership == "join"))
+        return found
+
+    def forget_all(self) -> None:
+        """Another process may have changed anything."""
+        self._generation += 1
+        self._known.clear()
+
+    def _changed(self, kind: Change, position: int, rooms: tuple[str, ...], users: tuple[str, ...]) -> None:
+        if kind is Change.MEMBERSHIP:
+            self._generation += 1
+            for user_id in users:
+                self._known.pop(user_id, None)

@@ -22,8 +22,7 @@ request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 REDACTED: Final = "<redacted>"
 
 _CONFIDENTIAL = (
-    r"access_?token|refresh_?token|login_?token|registration_?token|as_?token|hs_?token|id_access_token|token|password"
-    r"|new_password|passphrase|client_secret|shared_secret|secret|mac|signing_key|private_key|authorization|cookie"
+    r"[\w-]*(?:token|password|passphrase|secret|signing_?key|private_?key|recovery_?key|authorization|cookie)|mac"
 )
 _PATTERNS: Final = (
     # access_token=…, "password": "…", 'token': '…', hs_token: …

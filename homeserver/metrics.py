@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -40,11 +40,11 @@ class Metrics:
         name: str,
         documentation: str,
         labels: tuple[str, ...],
-        read: Callable[[], Mapping[tuple[str, ...], float]],
+        read: Callable[[], Mapping[Any, float]],
         *,
         is_counter: bool = True,
     ) -> None:
-        """A family with labels: `read` gives the value of each combination of their values."""
+        """A family with labels: `read` gives the value for each tuple of their values."""
         family = CounterMetricFamily if is_counter else GaugeMetricFamily
         self.registry.register(_Callback(family, name, documentation, labels, read))
 
@@ -62,7 +62,7 @@ class _Callback(Collector):
         name: str,
         documentation: str,
         labels: tuple[str, ...] | None,
-        read: Callable[[], Mapping[tuple[str, ...], float]],
+        read: Callable[[], Mapping[Any, float]],
     ) -> None:
         self._family, self._name, self._documentation = family, name, documentation
         self._labels, self._read = labels or (), read

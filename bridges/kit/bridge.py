@@ -21,7 +21,7 @@ from bridges.kit.reactor import installed_reactor
 from bridges.kit.requests import Requests, TreqRequests
 from bridges.kit.settings import BridgeSettings
 from bridges.kit.store import Store, Transaction
-from bridges.kit.web import listen
+from bridges.kit.web import listen, stop_listening
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +93,7 @@ class Bridge:
 
     async def stop(self) -> None:
         """Stop in good order; what is not finished goes on at the next start."""
-        if self._listening is not None:
-            await _as_future(self._listening.stopListening())
+        await stop_listening(self._listening)
         if self._introduction is not None:
             self._introduction.cancel()
             await asyncio.gather(self._introduction, return_exceptions=True)
@@ -170,8 +169,3 @@ class Bridge:
 
 def _wire(homeserver_url: str) -> Requests:
     return TreqRequests(homeserver_url, installed_reactor())
-
-
-async def _as_future(deferred: Any) -> None:
-    if deferred is not None:
-        await deferred.asFuture(asyncio.get_running_loop())

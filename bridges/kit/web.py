@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from twisted.web.server import Request, Site
@@ -37,6 +38,13 @@ class QuietSite(Site):
 
     def log(self, request: Any) -> None:
         """Nothing: the parts log what they do."""
+
+
+async def stop_listening(port: Any) -> None:
+    """Close an IListeningPort; None is closed already."""
+    stopping = None if port is None else port.stopListening()
+    if stopping is not None:
+        await stopping.asFuture(asyncio.get_running_loop())
 
 
 def listen(resource: Any, host: str, port: int, *, max_body: int = MAX_BODY) -> Any:

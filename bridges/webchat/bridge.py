@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from bridges.kit import Bridge, Clock
 from bridges.kit.reactor import installed_reactor
 from bridges.kit.requests import Requests
-from bridges.kit.web import listen
+from bridges.kit.web import listen, stop_listening
 from bridges.webchat.door import Door
 from bridges.webchat.doorbell import Doorbell
 from bridges.webchat.network import WebchatNetwork
@@ -75,8 +75,7 @@ class WebchatBridge:
 
     async def stop(self) -> None:
         """Stop listening, take in what visitors had sent, stop the bridge; the rest goes on at the next start."""
-        if self._listening is not None:
-            await self._listening.stopListening()
+        await stop_listening(self._listening)
         await self.sockets.close_all()
         self.sockets.stopFactory()
         await self.door.close()

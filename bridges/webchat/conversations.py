@@ -57,10 +57,6 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _conversation(row: tuple[Any, ...]) -> Conversation:
-    return Conversation(*row[:10], bool(row[10]))
-
-
 class Conversations:
     """Reads and writes, each inside a transaction of the kit's store."""
 
@@ -77,7 +73,7 @@ class Conversations:
                 f"SELECT {_COLUMNS} FROM conversations WHERE token_hash = ? AND site = ?",  # noqa: S608 -- constant
                 (token_hash(token), site),
             )
-        return None if row is None else _conversation(row)
+        return None if row is None else Conversation(*row)
 
     async def find(self, conversation: str) -> Conversation | None:
         async with self.store.transaction() as txn:
@@ -85,7 +81,7 @@ class Conversations:
                 f"SELECT {_COLUMNS} FROM conversations WHERE id = ?",  # noqa: S608 -- constant
                 (conversation,),
             )
-        return None if row is None else _conversation(row)
+        return None if row is None else Conversation(*row)
 
     @staticmethod
     async def add(txn: Transaction, conversation: Conversation, token: str, now_ms: int) -> None:

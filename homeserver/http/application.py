@@ -38,6 +38,8 @@ CORS_HEADERS: Final = (
 _CORS_PATHS: Final = ("/_matrix/", "/.well-known/", "/_synapse/")
 _PREFLIGHT_HEADERS: Final = (*CORS_HEADERS, ("Access-Control-Max-Age", "86400"))
 
+_SMALL_BODY: Final = 64 * 1024
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -93,6 +95,8 @@ class HttpApplication:
     ) -> None:
         self.router = router
         self.settings = settings or HttpSettings()
+        self.small_body = min(_SMALL_BODY, self.settings.json_body_limit, self.settings.upload_body_limit)
+        """Bodies up to this size are taken on every route; only larger ones need a `body_plan`."""
         self.metrics = metrics or RequestMetrics()
         self._authenticator = authenticator
         self._limiter = rate_limiter or NoRateLimits()

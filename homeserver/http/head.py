@@ -7,6 +7,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) (HTTP/1\.[01])").fullmatch
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _SINGLE: Final = frozenset({"host", "authorization", "content-type", "content-length", "transfer-encoding", "expect"})
@@ -18,6 +19,12 @@ _MAX_KNOWN_NAMES: Final = 1000
 
 class BadHead(Exception):
     """The head of a request is not HTTP/1.1 as we take it; the text says why."""
+
+
+def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Method, target and version; None when it is not such a line."""
+    found = _REQUEST_LINE(line)
+    return None if found is None else (found[1], found[2], found[3])
 
 
 def add_header(headers: dict[str, str], line: bytes) -> tuple[str, bytes]:

@@ -19,4 +19,15 @@ class Mistake:
     correct: Callable[[dict[str, Any]], None]
 
 
-MISTAKES: tuple[Mistake, ...] = ()
+def _operation(bundle: dict[str, Any], name: str) -> Any:
+    return next(row for row in bundle["operations"] if row["operation"] == name and row["api"] == "client-server")
+
+
+def _either_form_of_state(bundle: dict[str, Any]) -> None:
+    answers = _operation(bundle, "getRoomStateWithKey")["answers"]
+    answers["200"] = {"anyOf": answers["200"]["oneOf"]}
+
+
+MISTAKES: tuple[Mistake, ...] = (
+    Mistake("a whole event is an object too, so an event fits both forms of the `oneOf`", _either_form_of_state),
+)

@@ -1,0 +1,1 @@
+"""The same conversations played on Synapse and on Halfdoor, and their answers compared."""

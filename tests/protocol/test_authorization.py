@@ -887,6 +887,12 @@ def moderator_lowers_the_own_level(version: RoomVersion) -> tuple[Event, Room]:
     return room.levels(BOB, users=users), room
 
 
+@accepted("levels_allow")
+def moderator_changes_levels_equal_to_the_own(version: RoomVersion) -> tuple[Event, Room]:
+    room = Room.furnished(version, events={"m.room.name": 50, "m.room.topic": 0}, notifications={"room": 50}, ban=50)
+    return room.levels(BOB, ban=10, invite=50, events={"m.room.topic": 50}, notifications={"room": 0}), room
+
+
 @rejected("levels_changed.1")
 def property_above_the_senders_power_cannot_be_lowered(version: RoomVersion) -> tuple[Event, Room]:
     room = Room.furnished(version, ban=60)

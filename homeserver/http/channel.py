@@ -21,7 +21,7 @@ from twisted.web import http
 
 from homeserver.http.application import HttpApplication, Reply
 from homeserver.http.client_address import UNIX_PEER
-from homeserver.http.head import BadHead, add_header, parse_request_line
+from homeserver.http.head import BadHead, parse_headers, parse_request_line
 from homeserver.http.request import FileBody, StreamBody
 from homeserver.protocol.errors import MatrixError, TooLarge, Unavailable, Unknown
 
@@ -135,6 +135,7 @@ class HttpChannel(_TwistedChannel):  # type: ignore[misc]
         self.write_deadline = _NEVER
         self._body_started = 0.0
         self._buffered = 0
+        self._header_lines = b""
         self._lingered = 0
         self._is_paused = False
         self._drained: asyncio.Future[None] | None = None
@@ -231,19 +232,15 @@ class HttpChannel(_TwistedChannel):  # type: ignore[misc]
         end = data.find(b"\r\n\r\n")
         if end <= 0 or end > self.totalHeadersSize or data.startswith(b"\r\n"):
             return False
-        first, *lines = data[:end].split(b"\r\n")
+        first, _, lines = data[: end + 2].partition(b"\r\n")
         parsed = parse_request_line(first)
         if parsed is None:
             self.bad_request("The first line is not that of an HTTP/1.1 request.")
             return True
         self._command, self._path, self._version = parsed
         self.requests.append(ServerRequest(self))
-        for line in lines:
-            if line[0] in b" \t":
-                self.bad_request("A header line begins with a blank.")
-                return True
-            if not self.headerReceived(line):
-                return True
+        if not self._take_headers(lines):
+            return True
         self.allHeadersReceived()
         rest = data[end + 4 :]
         if self.length == 0:
@@ -267,32 +264,41 @@ class HttpChannel(_TwistedChannel):  # type: ignore[misc]
         self.bad_request("The head of the request is too large.")
 
     def headerReceived(self, line: bytes) -> bool:
-        """Into a plain dict; Twisted's Headers are not used."""
-        self._receivedHeaderCount += 1
-        if self._receivedHeaderCount > self.maxHeaders:
+        """Twisted gives one line at a time; they are kept as they are until the head is whole."""
+        self._header_lines += line + b"\r\n"
+        return True
+
+    def _take_headers(self, lines: bytes) -> bool:
+        """Header lines into the request, and the framing of its body out of them. False when it was refused."""
+        if lines.count(b"\n") > self.maxHeaders:
             self.bad_request(f"A request may have at most {self.maxHeaders} headers.")
             return False
         try:
-            name, value = add_header(self.requests[-1].headers, line)
+            headers = self.requests[-1].headers = parse_headers(lines)
         except BadHead as error:
             self.bad_request(str(error))
             return False
-        if name == "content-length":
-            if len(value) > 15:
+        if "content-length" in headers:
+            length = headers["content-length"].encode("latin-1")
+            if len(length) > 15:
                 self.bad_request("The Content-Length is not a length.")
                 return False
-            return bool(self._maybeChooseTransferDecoder(b"Content-Length", value))
-        if name == "transfer-encoding":
-            if value.lower() != b"chunked" or self._version != b"HTTP/1.1":
+            if not self._maybeChooseTransferDecoder(b"Content-Length", length):
+                return False
+        if "transfer-encoding" in headers:
+            if headers["transfer-encoding"].lower() != "chunked" or self._version != b"HTTP/1.1":
                 self.bad_request("The only Transfer-Encoding that is taken is chunked, in HTTP/1.1.")
                 return False
-            return bool(self._maybeChooseTransferDecoder(b"Transfer-Encoding", value))
+            if not self._maybeChooseTransferDecoder(b"Transfer-Encoding", b"chunked"):
+                return False
         return True
 
     def allHeadersReceived(self) -> None:
         """Refuse what may not come before its body is read; otherwise say how the body is taken."""
-        if self.phase is not Phase.HEAD:
-            return  # refused already: the last header was not proper
+        if self._header_lines:
+            lines, self._header_lines = self._header_lines, b""
+            if not self._take_headers(lines):
+                return
         request = self.requests[-1]
         request.method, request.version = self._command, self._version
         request.target = self._path.decode("latin-1")

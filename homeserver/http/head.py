@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import Final
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) (HTTP/1\.[01])").fullmatch
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _SINGLE: Final = frozenset({"host", "authorization", "content-type", "content-length", "transfer-encoding", "expect"})
 """Headers that two of would be read differently by a proxy and by us."""
+
+_HEADER_LINES = re.compile(rb"(?m)^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n").findall
 
 _known_names: dict[bytes, str] = {}
 _MAX_KNOWN_NAMES: Final = 1000
@@ -27,31 +27,25 @@ def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
     return None if found is None else (found[1], found[2], found[3])
 
 
-def add_header(headers: dict[str, str], line: bytes) -> tuple[str, bytes]:
-    """Parse one header line into `headers` (lower-case names; repeated ones joined by ", ").
-
-    Returns its name and raw value. Raises BadHead.
-    """
-    raw_name, colon, raw_value = line.partition(b":")
-    name = _known_names.get(raw_name)
-    if name is None:
-        if not colon or not _NAME(raw_name):
-            raise BadHead("A header line has no proper name.")
-        name = raw_name.decode("ascii").lower()
-        if len(_known_names) < _MAX_KNOWN_NAMES:
-            _known_names[raw_name] = name
-    elif not colon:
-        raise BadHead("A header line has no colon.")
-    raw_value = raw_value.strip(b" \t")
-    if _CONTROLS(raw_value):
-        raise BadHead("A header value holds a control character.")
-    value = raw_value.decode("latin-1")
-    if name in headers:
-        if name in _SINGLE:
-            raise BadHead(f"The header {name} may be given only once.")
-        value = f"{headers[name]}, {value}"
-    headers[name] = value
-    return name, raw_value
+def parse_headers(lines: bytes) -> dict[str, str]:
+    """Header lines, each ended by CR LF, as a dict: lower-case names, repeated ones joined by ", ". Raises BadHead."""
+    found = _HEADER_LINES(lines)
+    if len(found) != lines.count(b"\n"):
+        raise BadHead("A header line is not proper.")
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in found:
+        name = _known_names.get(raw_name)
+        if name is None:
+            name = raw_name.decode("ascii").lower()
+            if len(_known_names) < _MAX_KNOWN_NAMES:
+                _known_names[raw_name] = name
+        value = raw_value.strip(b" \t").decode("latin-1")
+        if name in headers:
+            if name in _SINGLE:
+                raise BadHead(f"The header {name} may be given only once.")
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+    return headers
 
 
 _STATUS_LINES: Final = {

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import msgspec
+from twisted.logger import STDLibLogObserver, globalLogBeginner
 
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """The id of the HTTP request that the running task serves, or "" outside of one. It goes out as X-Request-Id."""
@@ -98,6 +99,23 @@ def configure_logs(
     handler.is_halfdoor = True  # type: ignore[attr-defined]  # a mark, so that a second call replaces the first
     root.addHandler(handler)
     root.setLevel(level.upper())
+    _join_twisted()
     for area, area_level in (areas or {}).items():
         logging.getLogger(area).setLevel(area_level.upper())
     return handler
+
+
+_twisted_is_joined = False
+
+
+def _join_twisted() -> None:
+    """Twisted's log into ours, once in a process; its own notes on opening and closing ports are left out."""
+    global _twisted_is_joined
+    if not _twisted_is_joined:
+        _twisted_is_joined = True
+        logging.getLogger("twisted").setLevel(logging.WARNING)
+        globalLogBeginner.beginLoggingTo(
+            [STDLibLogObserver("twisted")],  # type: ignore[list-item]  # zope
+            discardBuffer=True,
+            redirectStandardIO=False,
+        )

@@ -116,3 +116,22 @@ async def test_C09_no_token_of_a_request_reaches_the_log_even_when_everything_fa
     assert any(line["area"] == "homeserver.http.access" for line in lines)
     assert "abcdefghij" not in written.getvalue()
     assert SECRET.encode() not in answer.body
+
+
+def test_C09_what_twisted_logs_goes_the_same_way(written: io.StringIO) -> None:
+    from twisted.logger import Logger
+
+    Logger("transport").error("lost with access_token={token}", token=PLAIN)
+    try:
+        raise RuntimeError(f"password={PLAIN}")
+    except RuntimeError:
+        Logger("transport").failure("failed")
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["area"] for line in lines] == ["twisted", "twisted"]
+    assert "RuntimeError" in lines[1]["exception"]
+    assert PLAIN not in written.getvalue()
+
+
+def test_C09_a_request_does_not_show_its_secrets() -> None:
+    request = Request("GET", "/", {}, {}, {"authorization": PLAIN}, PLAIN.encode(), "x", "r1", access_token=PLAIN)
+    assert PLAIN not in repr(request)

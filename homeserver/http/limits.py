@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -58,7 +59,8 @@ def open_descriptors() -> int:
 
 def descriptor_limit() -> int:
     """The soft limit of file descriptors."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 class DescriptorGuard:
@@ -74,10 +76,16 @@ class DescriptorGuard:
         self._share, self._count, self._limit = share, count, limit
         self._counted = count()
         self._opened_since = 0
+        self._checks = 0
         self.is_exhausted = False
 
     def check(self) -> bool:
-        """Count anew; whether accepting must stop."""
+        """Count anew; whether accepting must stop. Far from the limit it counts only now and then, as counting reads a
+        directory with an entry for each descriptor."""
+        self._checks += 1
+        used = self._counted + self._opened_since
+        if self._checks % 30 and not self.is_exhausted and used < self._limit() * self._share / 2:
+            return False
         self._counted, self._opened_since = self._count(), 0
         return self._judge()
 

@@ -26,12 +26,12 @@ class Request:
     path: str
     path_params: Mapping[str, str]
     query: Mapping[str, list[str]]
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)  # holds secrets, as do the next ones: a repr may reach a log
+    body: bytes = field(repr=False)
     client_address: str
     request_id: str
     requester: Requester | None = None
-    access_token: str | None = None
+    access_token: str | None = field(default=None, repr=False)
     body_file: BinaryIO | None = None
 
     @property

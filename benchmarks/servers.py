@@ -20,6 +20,8 @@ from tests.support.synapse import synapse
 SERVER_CORE = 0
 LOAD_CORE = 1
 KINDS = {"halfdoor": halfdoor, "synapse": synapse}
+# Synapse's configuration of the tests logs warnings only; Halfdoor must not get another task.
+SETTINGS = {"halfdoor": {"logging": {"level": "warning"}}, "synapse": {}}
 
 
 @dataclass
@@ -55,7 +57,8 @@ def contestants(kinds: list[str], database: str) -> Iterator[list[Contestant]]:
         for kind in kinds:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"halfdoor-benchmark-{kind}-")))
             url = "sqlite" if postgresql is None else make_database(postgresql, kind)
-            process = KINDS[kind](folder, database=url, command_prefix=["taskset", "-c", str(SERVER_CORE)])
+            pinned = ["taskset", "-c", str(SERVER_CORE)]
+            process = KINDS[kind](folder, database=url, settings=SETTINGS[kind], command_prefix=pinned)
             contestant = Contestant(kind, process)
             stack.callback(contestant.stop)
             process.start()

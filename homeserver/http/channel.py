@@ -11,9 +11,7 @@ import asyncio
 import enum
 import logging
 import math
-import tempfile
-from collections.abc import AsyncGenerator
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
@@ -22,7 +20,8 @@ from twisted.web import http
 from homeserver.http.application import HttpApplication, Reply
 from homeserver.http.client_address import UNIX_PEER
 from homeserver.http.head import BadHead, parse_headers, parse_request_line
-from homeserver.http.request import FileBody, StreamBody
+from homeserver.http.sending import chunks_of, dispose
+from homeserver.http.server_request import ServerRequest
 from homeserver.protocol.errors import MatrixError, TooLarge, Unavailable, Unknown
 
 if TYPE_CHECKING:
@@ -30,12 +29,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("homeserver.http")
 
-# Twisted's HTTP classes are not typed; what is used of them is declared where it is used.
-_TwistedRequest: Any = http.Request
+# Twisted's channel is not typed; what is used of it is declared below.
 _TwistedChannel: Any = http.HTTPChannel
 
-_SPOOL_ABOVE = 256 * 1024
-_FILE_CHUNK = 256 * 1024
 _NEVER = math.inf
 
 
@@ -49,64 +45,6 @@ class Phase(enum.Enum):
     LINGERING = "lingering"  # refused: the rest is read and thrown away, so that the client sees the refusal
     CLOSING = "closing"
     UPGRADED = "upgraded"
-
-
-class ServerRequest(_TwistedRequest):  # type: ignore[misc]
-    """One request as the channel reads it. Only what `HTTPChannel` calls is kept of Twisted's class."""
-
-    def __init__(self, channel: HttpChannel, queued: object = None) -> None:
-        # Not calling super: it makes two Headers objects and a dozen attributes that nobody here reads.
-        self.channel: HttpChannel = channel
-        self.headers: dict[str, str] = {}
-        self.method = b""
-        self.target = ""
-        self.version = b""
-        self.limit = 0
-        self.spools = False
-        self.size = 0
-        self.parts: list[bytes] = []
-        self.file: IO[bytes] | None = None
-        self.task: asyncio.Task[None] | None = None
-
-    def __repr__(self) -> str:
-        return f"<ServerRequest {self.method!r} {self.target.partition('?')[0]!r}>"
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """A piece of the body."""
-        self.size += len(data)
-        if self.size > self.limit:
-            self.drop_body()
-            self.channel.refuse(TooLarge(f"The body is larger than {self.limit} bytes."))
-            return
-        if self.file is not None:
-            self.file.write(data)
-            return
-        self.parts.append(data)
-        if self.spools and self.size > _SPOOL_ABOVE:
-            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by drop_body
-            self.file.writelines(self.parts)
-            self.parts.clear()
-        elif len(self.parts) > 1000:
-            self.parts = [b"".join(self.parts)]
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """All of it is there. Twisted would parse the body as a form here (row D01)."""
-        self.method, self.version = command, version
-        self.channel.begin(self)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The client went away: stop the handler where that is safe, and forget the body."""
-        task = self.task
-        if task is not None and self.channel.is_cancellable(self):
-            task.cancel()
-        elif task is None:
-            self.drop_body()
-
-    def drop_body(self) -> None:
-        self.parts = []
-        if self.file is not None:
-            self.file.close()
-            self.file = None
 
 
 class HttpChannel(_TwistedChannel):  # type: ignore[misc]
@@ -405,7 +343,7 @@ class HttpChannel(_TwistedChannel):  # type: ignore[misc]
             self.server.in_flight.pop(request.task, None)
             request.drop_body()
             if reply is not None and not isinstance(reply.body, bytes):
-                await _dispose(reply.body)
+                await dispose(reply.body)
         self._done()
 
     async def _send(self, reply: Reply, version: bytes, is_head: bool) -> None:
@@ -432,7 +370,7 @@ class HttpChannel(_TwistedChannel):  # type: ignore[misc]
         if is_head:
             return
         sent = 0
-        async for chunk in _chunks(body):
+        async for chunk in chunks_of(body):
             if chunk:
                 sent += len(chunk)
                 self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)
@@ -565,27 +503,3 @@ def host_of(peer: Any) -> str:
         return UNIX_PEER
     text = str(host)
     return text.removeprefix("::ffff:") if text.startswith("::ffff:") and "." in text else text.partition("%")[0]
-
-
-async def _chunks(body: FileBody | StreamBody) -> AsyncGenerator[bytes, None]:
-    if isinstance(body, StreamBody):
-        async for chunk in body.chunks:
-            yield chunk
-        return
-    left = body.length
-    while left > 0:
-        chunk = await asyncio.to_thread(body.file.read, min(left, _FILE_CHUNK))
-        if not chunk:
-            return
-        left -= len(chunk)
-        yield chunk
-
-
-async def _dispose(body: FileBody | StreamBody) -> None:
-    """Close what the handler opened, whatever became of the answer."""
-    if isinstance(body, FileBody):
-        body.file.close()
-        return
-    close = getattr(body.chunks, "aclose", None)
-    if close is not None:
-        await close()

@@ -55,7 +55,10 @@ DEFAULT_LIMITS: Final[Mapping[RateClass, ClassLimits]] = {
     RateClass.SEARCH: ClassLimits(account=RateLimit(2, 20)),
     RateClass.TYPING: ClassLimits(account=RateLimit(2, 20)),
 }
-DEFAULT_FAILED_LOGIN: Final = RateLimit(0.003, 5)
+FAILED_BY_ACCOUNT: Final = RateLimit(0.00125, 5)
+"""At most ten guesses in any hour."""
+FAILED_BY_ADDRESS: Final = RateLimit(0.005, 20)
+"""Looser, since an office shares one address."""
 
 
 class TokenBuckets:
@@ -183,14 +186,15 @@ class FailedLoginLimiter:
     """
 
     clock: Clock
-    limit: RateLimit = DEFAULT_FAILED_LOGIN
+    by_account: RateLimit = FAILED_BY_ACCOUNT
+    by_address: RateLimit = FAILED_BY_ADDRESS
     max_buckets: int = MAX_BUCKETS
     _accounts: TokenBuckets = field(init=False)
     _addresses: TokenBuckets = field(init=False)
 
     def __post_init__(self) -> None:
-        self._accounts = TokenBuckets(self.limit, self.clock, max_buckets=self.max_buckets)
-        self._addresses = TokenBuckets(self.limit, self.clock, max_buckets=self.max_buckets)
+        self._accounts = TokenBuckets(self.by_account, self.clock, max_buckets=self.max_buckets)
+        self._addresses = TokenBuckets(self.by_address, self.clock, max_buckets=self.max_buckets)
 
     @contextmanager
     def attempt(self, account: str, address: str) -> Iterator[Attempt]:

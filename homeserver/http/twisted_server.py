@@ -83,6 +83,7 @@ class Listening:
         self.factory = factory
         self.tls = tls
         self.is_accepting = True
+        self._is_stopped = False
 
     @property
     def port(self) -> int:
@@ -95,13 +96,14 @@ class Listening:
             self._port.stopReading()
 
     def resume(self) -> None:
-        if not self.is_accepting:
+        if not self.is_accepting and not self._is_stopped:
             self.is_accepting = True
             self._port.startReading()
 
     async def stop(self) -> None:
         """Stop listening; connections that are open stay."""
         self.is_accepting = False
+        self._is_stopped = True
         stopped = self._port.stopListening()
         if stopped is not None:
             await defer.maybeDeferred(lambda: stopped).asFuture(asyncio.get_running_loop())

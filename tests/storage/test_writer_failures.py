@@ -97,6 +97,18 @@ async def test_a_refused_flush_is_traced_to_its_job_by_running_each_alone(bench:
     assert bench.engine.commits == 3
 
 
+async def test_a_job_that_looked_and_then_raises_leaves_nothing_of_what_it_added_after_the_look(bench: Bench) -> None:
+    async def job(txn: Transaction) -> None:
+        await txn.fetch_value("SELECT COUNT(*) FROM notes")  # flushes the predecessor's rows, none of its own
+        txn.add(ADD, (2, "x"))
+        raise KeyError
+
+    jobs = [adding(1), job, adding(3)]
+    results = await asyncio.gather(*(bench.writer.write(job) for job in jobs), return_exceptions=True)
+    assert [results[0], type(results[1]), results[2]] == [1, KeyError, 2]
+    assert (bench.notes(), bench.engine.commits) == ([1, 3], 1)
+
+
 async def test_a_batch_without_failures_is_one_commit(bench: Bench) -> None:
     assert await bench.write_all(*range(1, 31)) == list(range(1, 31))
     assert bench.engine.commits == 1

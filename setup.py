@@ -39,6 +39,8 @@ setup(
             "hypothesis>=6.150",
             "import-linter>=2.1",
             "jsonschema>=4.26",
+            "matrix-nio>=0.25",
+            "mautrix>=0.21",
             "mypy>=1.18",
             "pytest>=9",
             "pytest-asyncio>=1.2",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from config.problems import Problem
@@ -31,7 +31,7 @@ def check(settings: Settings) -> Iterator[Problem]:
     yield from check_listeners(settings.listeners)
     yield from check_database(settings)
     yield from check_registration(settings.registration)
-    yield from check_webchat(settings.webchat, settings.server_name)
+    yield from check_webchat(settings.webchat, settings.server_name, settings.listeners)
     for index, contact in enumerate(settings.support.contacts):
         if contact.matrix_id is None and contact.email_address is None:
             yield Problem(f"support.contacts[{index}]", "expected a matrix_id or an email_address")
@@ -83,10 +83,12 @@ def check_registration(registration: Registration) -> Iterator[Problem]:
         )
 
 
-def check_webchat(webchat: Webchat, server_name: str) -> Iterator[Problem]:
+def check_webchat(webchat: Webchat, server_name: str, listeners: Sequence[Listener]) -> Iterator[Problem]:
     if webchat.enabled and not webchat.sites:
         yield Problem("webchat.sites", "expected at least one site, since webchat.enabled is true")
     keys = {site.key for site in webchat.sites}
+    if webchat.enabled and not any("client" in one.apis and one.tls_certificate_file is None for one in listeners):
+        yield Problem("webchat.enabled", "the web chat needs a listener with the client API and without TLS")
     if webchat.demo_site is not None and webchat.demo_site not in keys:
         yield Problem("webchat.demo_site", f"expected the key of one of the sites, got {webchat.demo_site!r}")
     seen: set[str] = set()

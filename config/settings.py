@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, field
 
 from config.secret import Secret
 
-Api = Literal["client", "admin", "webchat"]
+Api = Literal["client", "admin"]
 Level = Literal["debug", "info", "warning", "error"]
 RoomVersionId = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]
 WebAddress = Annotated[str, Meta(pattern=r"^https?://")]
@@ -47,9 +47,9 @@ class Listener(Struct, frozen=True, kw_only=True):
         list[Api],
         doc(
             "What is served here: client (Client-Server API, application services' calls, well-known), admin "
-            "(operators' API under /_synapse/admin), webchat (the website widget)."
+            "(operators' API under /_synapse/admin)."
         ),
-    ] = field(default_factory=lambda: ["client", "admin", "webchat"])
+    ] = field(default_factory=lambda: ["client", "admin"])
 
 
 class Database(Struct, frozen=True, kw_only=True):
@@ -244,9 +244,18 @@ class WebchatSite(Struct, frozen=True, kw_only=True):
 
 
 class Webchat(Struct, frozen=True, kw_only=True):
-    """The website widget, at /webchat below public_base_url: visitors talk with staff in ordinary rooms."""
+    """The website widget: visitors talk with staff in ordinary rooms. It has an address of its own, apart from the
+    server's; a reverse proxy may show it below any name as /webchat."""
 
     enabled: Annotated[bool, doc("Whether the widget is served.")] = False
+    host: Annotated[str, doc("Address to bind.")] = "127.0.0.1"
+    port: Annotated[int, doc("TCP port that browsers' requests for /webchat go to.", ge=1, le=65535)] = 8009
+    public_url: Annotated[
+        str, doc("Where browsers reach it, without /webchat. Left out: the address above.", "https://chat.example.org")
+    ] = ""
+    trusted_proxies: Annotated[
+        list[str], doc("Addresses of reverse proxies. Only their X-Forwarded-For is believed.", ["127.0.0.1"])
+    ] = field(default_factory=list)
     demo_site: Annotated[str | None, doc("Key of a site that is shown on a page to try it, /webchat/demo.", "shop")] = (
         None
     )

@@ -6,18 +6,20 @@ import asyncio
 import logging
 import signal
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from signedjson.key import read_signing_keys
 from signedjson.types import SigningKey
 
 from config.settings import Listener, Settings
+from homeserver.appservice_api.registration import load_registration
 from homeserver.clock import SystemClock
 from homeserver.composition import Homeserver, ServerSettings, build
 from homeserver.http.application import HttpApplication, HttpSettings
 from homeserver.http.rate_limits import ClassLimits, RateLimit, RouteLimiter
 from homeserver.http.routing import RateClass, Route, Router
+from homeserver.http.scraping import metrics_routes
 from homeserver.http.tls import TlsFiles
 from homeserver.http.twisted_server import HttpServer
 from homeserver.logs import configure_logs
@@ -29,6 +31,9 @@ from homeserver.users.access_tokens import TokenSettings
 from homeserver.users.passwords import PasswordSettings
 from homeserver.users.registration import RegistrationSettings
 from homeserver.users.services import UserSettings
+
+if TYPE_CHECKING:
+    from bridges.webchat import WebchatBridge
 
 _log = logging.getLogger("homeserver")
 
@@ -83,10 +88,13 @@ class RunningServer:
 
     homeserver: Homeserver
     http: HttpServer
+    webchat: WebchatBridge | None
     addresses: list[str]
 
     async def stop(self, grace_seconds: float) -> None:
         """End what runs, write what is only in memory, close the database."""
+        if self.webchat is not None:
+            await self.webchat.stop()
         await self.http.shut_down(grace_seconds, wake=self.homeserver.notifier.close)
         await self.homeserver.close()
         await self.homeserver.db.close()
@@ -97,7 +105,15 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
     clock = SystemClock()
     url = settings.database.url
     db = await open_database(str(settings.database.sqlite_file) if url is None else url.reveal(), clock)
-    homeserver = build(db, clock, server_settings(settings))
+    appservices = [load_registration(file, settings.server_name) for file in settings.appservices.registration_files]
+    webchat: WebchatBridge | None = None
+    if settings.webchat.enabled:
+        from homeserver.bundled_webchat import start_webchat  # costs memory that servers without it keep
+
+        webchat, registered = await start_webchat(settings)
+        appservices.append(registered)
+    homeserver = build(db, clock, server_settings(settings), appservices=appservices)
+    await homeserver.start()
     http = HttpServer(reactor, clock)
     limiter = RouteLimiter(clock, route_limits(settings)) if settings.rate_limits.enabled else None
     addresses: list[str] = []
@@ -112,7 +128,13 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
         )
         listening = http.listen_tcp(application, listener.host, listener.port, tls=_tls(listener))
         addresses.append(f"{listener.host}:{listening.port} ({', '.join(listener.apis)})")
-    return RunningServer(homeserver, http, addresses)
+    if settings.metrics.enabled:
+        scraped = HttpApplication(Router(metrics_routes(homeserver.metrics)), homeserver.authenticator, clock=clock)
+        http.listen_tcp(scraped, settings.metrics.host, settings.metrics.port, is_essential=True)
+        addresses.append(f"{settings.metrics.host}:{settings.metrics.port} (metrics)")
+    if webchat is not None:
+        addresses.append(f"{webchat.public_url} (webchat)")
+    return RunningServer(homeserver, http, webchat, addresses)
 
 
 def server_settings(settings: Settings) -> ServerSettings:

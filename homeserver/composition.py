@@ -6,13 +6,18 @@ Knows no sockets, no reactor and no configuration file.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from signedjson.types import SigningKey
 
 from homeserver.admin.register import SharedSecretRegistration
+from homeserver.appservice_api.client import AppserviceCalls, AppserviceClient
+from homeserver.appservice_api.registration import Appservice
+from homeserver.appservice_api.registry import Registry
+from homeserver.appservice_api.routes import appservice_routes
+from homeserver.appservice_api.services import AppserviceServices, AskingNamespaces, build_appservice_services
 from homeserver.client_api.routes import routes as client_routes
 from homeserver.client_api.services import Services
 from homeserver.client_api.versions import PublicFacts
@@ -59,13 +64,19 @@ class Homeserver:
     users: UserServices
     rooms: RoomServices
     sync: SyncServices
+    appservices: AppserviceServices
     authenticator: BearerAuthenticator
     client_routes: list[Route] = field(default_factory=list)
     admin_routes: list[Route] = field(default_factory=list)
 
+    async def start(self) -> None:
+        """Begin what runs beside the requests."""
+        await self.appservices.start()
+
     async def close(self) -> None:
         """Stop timers and write what is only in memory; the database is closed by whoever opened it."""
         self.notifier.close()
+        await self.appservices.stop()
         self.rooms.typing.close()
         await self.users.close()
 
@@ -77,14 +88,26 @@ def build(
     *,
     hooks: Hooks | None = None,
     run_in_thread: RunInThread = asyncio.to_thread,
+    appservices: Iterable[Appservice] = (),
+    appservice_calls: AppserviceCalls | None = None,
 ) -> Homeserver:
-    """Build every part, each from those above it."""
+    """Build every part, each from those above it. `appservice_calls` is for tests that have no sockets."""
+    registry = Registry(appservices)
+    calls = appservice_calls or AppserviceClient()
     hooks = hooks or Hooks()
     metrics = Metrics()
     stream = Stream(db.position)
     notifier = Notifier(stream, clock)
     users = build_user_services(
-        db, clock, stream, FailedLoginLimiter(clock), settings.users, hooks=hooks, run_in_thread=run_in_thread
+        db,
+        clock,
+        stream,
+        FailedLoginLimiter(clock),
+        settings.users,
+        hooks=hooks,
+        appservices=registry,
+        namespaces=registry,
+        run_in_thread=run_in_thread,
     )
 
     async def profile_of(user_id: str) -> Mapping[str, Any]:
@@ -92,10 +115,19 @@ def build(
         return {name: fields[name] for name in ("displayname", "avatar_url") if fields.get(name)}
 
     rooms = build_room_services(
-        db, clock, stream, notifier, settings.rooms, settings.signing_key, profile_of=profile_of, hooks=hooks
+        db,
+        clock,
+        stream,
+        notifier,
+        settings.rooms,
+        settings.signing_key,
+        profile_of=profile_of,
+        hooks=hooks,
+        namespaces=AskingNamespaces(registry, calls),
     )
     follow_users(users, rooms)
     sync = build_sync_services(db, clock, stream, notifier, users, rooms, settings.sync)
+    bridges = build_appservice_services(db, clock, stream, registry, calls, users, rooms)
     api = Services(users, PublicFacts(public_base_url=settings.public_base_url))
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
@@ -109,7 +141,8 @@ def build(
         users=users,
         rooms=rooms,
         sync=sync,
+        appservices=bridges,
         authenticator=BearerAuthenticator(users.authentication),
-        client_routes=client_routes(api, rooms, sync),
+        client_routes=[*client_routes(api, rooms, sync), *appservice_routes(bridges, clock)],
         admin_routes=operators.routes(),
     )

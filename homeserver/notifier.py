@@ -152,5 +152,3 @@ class Notifier:
                 for room_id in listener.rooms:
                     self._leave(listener, room_id)
                 del self._listeners[user_id]
-
-

@@ -45,11 +45,12 @@ registration:
   shared_secret_file: secrets/registration_shared_secret
 webchat:
   enabled: true
+  port: {webchat_port}
   demo_site: demo
   sites:
     - key: demo
       title: Demo shop
-      origins: ["http://localhost:{port}", "http://127.0.0.1:{port}"]
+      origins: ["http://localhost:{webchat_port}", "http://127.0.0.1:{webchat_port}"]
       staff: ["@staff:localhost"]
       greeting: Hello! How can we help?
 """
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     demo = prepare(arguments.data_dir, arguments.port)
     listener = demo.settings.listeners[0]
     check_free(listener.host, listener.port)
+    check_free(demo.settings.webchat.host, demo.settings.webchat.port)
     print(f"Starting {demo.settings.server_name} on port {listener.port}", flush=True)
     threading.Thread(target=announce, args=(demo,), daemon=True, name="demo").start()
     from homeserver.app import run as run_server
@@ -89,7 +91,7 @@ def prepare(folder: Path, port: int | None) -> Demo:
     file = folder / "halfdoor.yaml"
     if not file.exists():
         print(f"Making a server in {folder}", flush=True)
-        create(folder, CONFIGURATION.format(port=port or 8008))
+        create(folder, CONFIGURATION.format(port=port or 8008, webchat_port=(port or 8008) + 1))
     settings = config.load(file)
     if port is not None and settings.listeners[0].port != port:
         raise CommandFailed(
@@ -148,7 +150,7 @@ Halfdoor is running.
   Matrix clients    {settings.public_base_url}   (as the homeserver's address)
   Staff account     @{STAFF}:{settings.server_name}   password: {demo.password}
                     (kept in {demo.folder / "demo.json"})
-  Demo page         {settings.public_base_url}/webchat/demo
+  Demo page         http://localhost:{settings.webchat.port}/webchat/demo
                     (write there as a visitor; the staff account is invited to the room)
 
 Ctrl-C stops it.

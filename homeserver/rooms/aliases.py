@@ -111,6 +111,10 @@ class Aliases:
             raise Forbidden("You are not in the room")
         return await self._store.list_aliases(room_id)
 
+    async def names_of(self, room_id: str) -> list[str]:
+        """The local aliases of a room."""
+        return await self._store.list_aliases(room_id)
+
     async def check_canonical(self, content: dict[str, object], room_id: str, previous: dict[str, object]) -> None:
         """Refuse an m.room.canonical_alias that names aliases of other rooms. Raises BadAlias, InvalidParam."""
         named = content.get("alt_aliases", [])

@@ -53,6 +53,7 @@ class LiveRoom:
         self.pinned: dict[StateKey, StoredEvent] = {}
         self.member_events: OrderedDict[str, StoredEvent] = OrderedDict()
         self.members: dict[str, str] = {}
+        self.members_changed = 0
         self.joined_count = 0
         self.invited_count = 0
         self.timeline: deque[StoredEvent] = deque()
@@ -178,6 +179,7 @@ class LiveRoom:
         self.joined_count += (membership == "join") - (before == "join")
         self.invited_count += (membership == "invite") - (before == "invite")
         self.members[user_id] = membership
+        self.members_changed += 1
 
     def set_extremities(self, extremities: Iterable[Head]) -> None:
         """The committed forward extremities, as stored."""

@@ -82,6 +82,13 @@ class Receipts:
             found.setdefault(receipt.room_id, []).append(receipt)
         return found
 
+    async def list_stream(self, after: int, up_to: int) -> dict[str, list[Receipt]]:
+        """Receipts by room that were set in after < position <= up_to, of all rooms."""
+        found: dict[str, list[Receipt]] = {}
+        for receipt in await self._store.list_stream(after, up_to):
+            found.setdefault(receipt.room_id, []).append(receipt)
+        return found
+
     async def _find(self, room: LiveRoom, event_id: str) -> StoredEvent | None:
         for stored in reversed(room.timeline):
             if stored.event_id == event_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from homeserver.clock import Clock, Timer
@@ -23,6 +24,11 @@ class Typing:
         self._serial = 0
         self._typing: dict[str, dict[str, Timer]] = {}
         self._changed: dict[str, int] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Call `listener(room_id)` whenever who types in a room changes."""
+        self._listeners.append(listener)
 
     @property
     def serial(self) -> int:
@@ -75,3 +81,5 @@ class Typing:
         self._serial += 1
         self._changed[room_id] = self._serial
         self._notifier.wake(rooms=(room_id,))
+        for listener in self._listeners:
+            listener(room_id)

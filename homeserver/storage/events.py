@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from homeserver.protocol.events import Event
-from homeserver.protocol.room_versions import RoomVersion
+from homeserver.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.storage.database import Reader, Row, Transaction
 
 ACCEPTED: Final = 0
@@ -191,6 +191,15 @@ class EventStore:
             (*params, *bounds, limit),
         )
         return [_stored(row, version) for row in rows]
+
+    async def list_stream(self, after: int, up_to: int, limit: int) -> list[StoredEvent]:
+        """Accepted events of all rooms with after < position <= up_to, oldest first."""
+        rows = await self._db.fetch_all(
+            f"SELECT o.version, {_COLUMNS} JOIN rooms AS o ON o.room_id = e.room_id"
+            " WHERE e.position > ? AND e.position <= ? AND e.status = 0 ORDER BY e.position LIMIT ?",
+            (after, up_to, limit),
+        )
+        return [_stored(row[1:], ROOM_VERSIONS[row[0]]) for row in rows]
 
     async def find_by_transaction(self, sender: str, room_id: str, transaction_key: str) -> str | None:
         """The id of the event that this transaction made, if it did."""

@@ -68,6 +68,13 @@ class ReceiptStore:
             found += [Receipt(*row) for row in rows]
         return found
 
+    async def list_stream(self, after: int, up_to: int) -> list[Receipt]:
+        """The receipts of all rooms that were set in after < position <= up_to."""
+        rows = await self._db.fetch_all(
+            f"SELECT {_COLUMNS} FROM receipts WHERE position > ? AND position <= ? ORDER BY position", (after, up_to)
+        )
+        return [Receipt(*row) for row in rows]
+
     async def list_own(self, user_id: str, room_id: str | None = None) -> list[Receipt]:
         """A user's own receipts, of all rooms or of one."""
         condition, params = ("", (user_id,)) if room_id is None else (" AND room_id = ?", (user_id, room_id))

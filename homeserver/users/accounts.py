@@ -85,6 +85,11 @@ class Accounts:
         if not await self._db.write(lambda txn: self.add_account(txn, account, display_name)):
             raise UserInUse("This user name is taken.")
 
+    async def ensure_appservice_user(self, user_id: UserId, appservice_id: str) -> None:
+        """Make the account that an application service speaks as, unless it is there already."""
+        if await self._store.find_account(user_id) is None:
+            await self.create_account(user_id, appservice_id=appservice_id)
+
     async def add_account(self, txn: Transaction, account: Account, display_name: str | None = None) -> bool:
         """The same inside a bigger transaction; False if the name is taken."""
         if not await self._store.add_account(txn, account):

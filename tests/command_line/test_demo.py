@@ -31,7 +31,7 @@ def test_F01_each_demo_has_a_password_of_its_own(tmp_path: Path) -> None:
 def test_a_demo_keeps_the_port_it_was_made_with(tmp_path: Path) -> None:
     demo = prepare(tmp_path, 9000)
     assert demo.settings.listeners[0].port == 9000
-    assert demo.settings.webchat.sites[0].origins == ["http://localhost:9000", "http://127.0.0.1:9000"]
+    assert demo.settings.webchat.sites[0].origins == ["http://localhost:9001", "http://127.0.0.1:9001"]
     assert prepare(tmp_path, 9000) == demo
     with pytest.raises(CommandFailed, match="says port 9000: leave out --port"):
         prepare(tmp_path, 9001)
@@ -53,5 +53,5 @@ def test_a_taken_port_is_said_with_the_way_out() -> None:
 def test_the_overview_says_where_everything_is(tmp_path: Path) -> None:
     demo = prepare(tmp_path, 9000)
     text = overview(demo)
-    for part in ("http://localhost:9000 ", "@staff:localhost", demo.password, "http://localhost:9000/webchat/demo"):
+    for part in ("http://localhost:9000 ", "@staff:localhost", demo.password, "http://localhost:9001/webchat/demo"):
         assert part in text

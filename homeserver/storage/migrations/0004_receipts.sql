@@ -12,4 +12,5 @@ CREATE TABLE receipts (
     PRIMARY KEY (room_id, user_id, receipt_type, thread_id)
 );
 CREATE INDEX receipts_by_position ON receipts (room_id, position);
+CREATE INDEX receipts_by_stream ON receipts (position);
 CREATE INDEX receipts_by_user ON receipts (user_id, receipt_type);

@@ -23,7 +23,7 @@ from signedjson.types import SigningKey
 from homeserver.clock import Clock
 from homeserver.hooks import EventToCheck, Hooks
 from homeserver.protocol.authorization import auth_keys, check_authorized
-from homeserver.protocol.errors import Forbidden, TooLarge, Unknown
+from homeserver.protocol.errors import Forbidden, TooLarge, Unavailable, Unknown
 from homeserver.protocol.events import Event
 from homeserver.protocol.hashes import reference_hash
 from homeserver.protocol.identifiers import domain_of
@@ -236,7 +236,12 @@ class Pipeline:
             txn.on_abort(room.abandon_drafts)
             return await self._persistence.write(txn, room, drafted, new=new)
 
-        return await self._db.write(job)
+        try:
+            return await self._db.write(job)
+        except Unavailable:  # perhaps before the job could run: what stands on these drafts must not be written either
+            if room.epoch == epoch:
+                room.abandon_drafts()
+            raise
 
 
 def _check_keys(draft: Draft) -> None:

@@ -83,6 +83,8 @@ class VisitorConnection:
 
     def closed(self) -> None:
         """The socket is gone."""
+        if not self._open:
+            return
         self._open = False
         if self._conversation is not None:
             self._door.doorbell.remove(self._conversation.id, self)
@@ -183,11 +185,11 @@ class VisitorConnection:
             if found is not None:
                 self._token, self._stored = frame.token, True
                 return found
-            issued = self._door.find_issued(frame.token)
+            issued = self._door.find_issued(frame.token, site.key)
         if frame.token is not None and issued is not None:
             self._token, identity = frame.token, issued
         else:
-            self._token, identity = self._door.issue()
+            self._token, identity = self._door.issue(site.key)
         return Conversation(
             id=identity,
             site=site.key,

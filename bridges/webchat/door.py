@@ -45,8 +45,8 @@ class Door:
         self._origins = {site.key: set(site.origins) for site in sites.values()}
         self._present: dict[str, int] = {}
         self._count = 0
-        self._issued: OrderedDict[str, str] = OrderedDict()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._issued: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self.errands: set[asyncio.Task[None]] = set()
 
     # Who may come in.
 
@@ -86,17 +86,18 @@ class Door:
 
     # Tokens. A conversation is written down only with its first message (W13), so until then they live here.
 
-    def issue(self) -> tuple[str, str]:
+    def issue(self, site: str) -> tuple[str, str]:
         """A new token and the id of the conversation it will open: 256 and 128 random bits."""
         token, conversation = secrets.token_urlsafe(32), secrets.token_hex(16)
-        self._issued[token_hash(token)] = conversation
+        self._issued[token_hash(token)] = (site, conversation)
         if len(self._issued) > MOST_ISSUED:
             self._issued.popitem(last=False)
         return token, conversation
 
-    def find_issued(self, token: str) -> str | None:
-        """The id of the conversation that a token given out by this run will open."""
-        return self._issued.get(token_hash(token))
+    def find_issued(self, token: str, site: str) -> str | None:
+        """The id of the conversation that a token, given out by this run for this site, will open."""
+        issued_for, conversation = self._issued.get(token_hash(token), ("", None))
+        return conversation if issued_for == site else None
 
     # How much.
 
@@ -114,19 +115,19 @@ class Door:
 
     def errand(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that the visitor need not wait for and that may be lost."""
-        if len(self._errands) >= MOST_ERRANDS:
+        if len(self.errands) >= MOST_ERRANDS:
             work.close()
             return
         task = asyncio.get_running_loop().create_task(work)
-        self._errands.add(task)
+        self.errands.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._errands.discard(task)
+        self.errands.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.warning("an errand failed: %r", task.exception())
 
     async def close(self) -> None:
-        for task in tuple(self._errands):
+        for task in tuple(self.errands):
             task.cancel()
-        await asyncio.gather(*self._errands, return_exceptions=True)
+        await asyncio.gather(*self.errands, return_exceptions=True)

@@ -1,7 +1,8 @@
-"""The web chat at the kit's fake homeserver: without sockets (`WebchatHarness`) or with the street side open (`street`)."""
+"""The web chat at the kit's fake homeserver: without sockets (`WebchatHarness`), or with a real street (`street`)."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -116,6 +117,11 @@ class WebchatHarness(BridgeHarness):
     async def restart(self) -> None:
         await self.hang_up()
         await super().restart()
+
+    async def finish_errands(self) -> None:
+        """Wait for what the visitors' connections left to be done."""
+        while self.door.errands:
+            await asyncio.wait(tuple(self.door.errands))
 
     async def hang_up(self) -> None:
         for connection in self.connections:

@@ -52,7 +52,12 @@ class AccessTokenStore:
             f"SELECT {_ACCESS} FROM access_tokens WHERE token_hash = ?",
             (token_hash,),
         )
-        return None if row is None else AccessToken(*row[:7], bool(row[7]))
+        if row is None:
+            return None
+        token_id, token_hash, user_id, device_id, created_ts, expires_ts, refresh_id, is_unused = row
+        return AccessToken(
+            token_id, token_hash, user_id, device_id, created_ts, expires_ts, refresh_id, bool(is_unused)
+        )
 
     async def add_token(self, txn: Transaction, token: AccessToken) -> None:
         await txn.execute(
@@ -91,7 +96,12 @@ class AccessTokenStore:
             f"SELECT {_REFRESH} FROM refresh_tokens WHERE token_hash = ?",
             (token_hash,),
         )
-        return None if row is None else RefreshToken(*row[:7], bool(row[7]))
+        if row is None:
+            return None
+        refresh_id, token_hash, user_id, device_id, created_ts, expires_ts, parent_id, is_spent = row
+        return RefreshToken(
+            refresh_id, token_hash, user_id, device_id, created_ts, expires_ts, parent_id, bool(is_spent)
+        )
 
     async def add_refresh_token(self, txn: Transaction, token: RefreshToken) -> None:
         await txn.execute(

@@ -28,7 +28,7 @@ class UserDirectoryStore:
             "INSERT INTO user_directory (user_id, display_name, avatar_url, search_id, search_name) "
             "VALUES (?, ?, ?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET display_name = excluded.display_name, "
             "avatar_url = excluded.avatar_url, search_name = excluded.search_name",
-            (user_id, display_name, avatar_url, fold(user_id[1:]), fold(display_name or "")),
+            (user_id, display_name, avatar_url, fold(user_id), fold(display_name or "")),
         )
 
     async def update_entry(
@@ -47,6 +47,7 @@ class UserDirectoryStore:
         """Everybody whose name or id contains the words of `term`; whole matches first, then beginnings, then the rest.
         Who may see them is not asked here."""
         folded = fold(term)
+        at_folded = folded if folded.startswith("@") else f"@{folded}"
         words = folded.split()[:5]
         if not words:
             return []
@@ -62,9 +63,9 @@ class UserDirectoryStore:
             (
                 *params,
                 folded,
-                folded.removeprefix("@"),
+                at_folded,
                 f"{_escaped(folded)}%",
-                f"{_escaped(folded.removeprefix('@'))}%",
+                f"{_escaped(at_folded)}%",
                 limit,
                 offset,
             ),

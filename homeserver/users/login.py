@@ -82,7 +82,7 @@ class Logins:
     async def log_in_with_password(self, user: str, password: str, wish: LoginWish, client_address: str) -> Login:
         """`user`: a user id or its localpart. Raises Forbidden (the same for every reason), UserDeactivated when the
         password was right, LimitExceeded."""
-        _check_wish(wish)
+        check_wish(wish)
         user_id = self.user_id_of(user)
         if not await self._passwords.is_right(user_id, password, client_address):
             raise Forbidden(_WRONG)
@@ -90,7 +90,7 @@ class Logins:
 
     async def log_in_as_appservice(self, appservice: Appservice, user: str, wish: LoginWish) -> Login:
         """Raises Exclusive outside the service's namespaces, Forbidden for users that it did not register."""
-        _check_wish(wish)
+        check_wish(wish)
         user_id = self.user_id_of(user)
         if not appservice.may_act_as(user_id):
             raise Exclusive("This user is not in the namespaces of this application service.")
@@ -98,7 +98,7 @@ class Logins:
 
     async def log_in_with_token(self, login_token: str, wish: LoginWish) -> Login:
         """m.login.token: once only. Raises Forbidden."""
-        _check_wish(wish)
+        check_wish(wish)
         token_hash = hash_of(login_token)
         now = self._clock.now_ms()
         user_id = await self._db.write(lambda txn: self._token_store.take_login_token(txn, token_hash, now))
@@ -189,7 +189,8 @@ def identified_user(body: Mapping[str, Any]) -> str | None:
     return user
 
 
-def _check_wish(wish: LoginWish) -> None:
+def check_wish(wish: LoginWish) -> None:
+    """Raises InvalidParam, TooLarge."""
     if wish.device_id is not None:
         parse_device_id(wish.device_id)
     check_display_name(wish.display_name)

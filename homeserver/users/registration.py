@@ -33,7 +33,7 @@ from homeserver.users.access_tokens import AccessTokens
 from homeserver.users.accounts import Accounts
 from homeserver.users.appservices import Appservice, Namespaces
 from homeserver.users.interactive_auth import InteractiveAuth, Operation
-from homeserver.users.login import Login, Logins, LoginWish
+from homeserver.users.login import Login, Logins, LoginWish, check_wish
 from homeserver.users.passwords import Passwords
 
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -114,6 +114,8 @@ class Registration:
         user_id = guest_id or await self.check_username(wish.username)
         if wish.password is not None:
             self._passwords.check_policy(wish.password)
+        if wish.login is not None:
+            check_wish(wish.login)
         await self._check_hooks(user_id, operation.client_address)
         proved = await self._interactive_auth.check(operation, self._settings.flows())
         token = proved.stages.get("m.login.registration_token") if self._settings.needs_token else None
@@ -195,6 +197,8 @@ class Registration:
         registration_token: str | None = None,
     ) -> Login:
         """The one place where registration makes an account: it, its use of a token and its session, or nothing."""
+        if wish.login is not None:
+            check_wish(wish.login)
         password_hash = None if wish.password is None else await self._passwords.hash(wish.password)
         account = Account(
             user_id=user_id,

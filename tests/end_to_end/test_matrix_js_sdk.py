@@ -1,0 +1,222 @@
+"""matrix-js-sdk, the library of Element and others, talks on the running server (flows in `js/flows.mjs`).
+
+Needs Node.js 20 or newer and npm; the library is installed into `js/node_modules` when it is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.cutting_proxy import CuttingProxy
+from tests.support.server_process import Account, ServerProcess
+
+pytestmark = pytest.mark.end_to_end
+
+FOLDER = Path(__file__).with_name("js")
+NODE_MAJOR = 20
+FLOW_SECONDS = 90
+
+Flow = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node.js, with the library installed beside the flows."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    assert node is not None, f"Node.js {NODE_MAJOR} or newer is needed for matrix-js-sdk: install nodejs and npm"
+    assert npm is not None, f"Node.js {NODE_MAJOR} or newer is needed for matrix-js-sdk: install nodejs and npm"
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    assert int(version[1:].partition(".")[0]) >= NODE_MAJOR, f"Node.js {NODE_MAJOR} or newer is needed, not {version}"
+    done = FOLDER / "node_modules" / ".package-lock.json"
+    with (FOLDER / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists() or done.stat().st_mtime < (FOLDER / "package.json").stat().st_mtime:
+            command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+            result = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
+            assert result.returncode == 0, f"npm could not install matrix-js-sdk:\n{result.stderr[-2000:]}"
+            done.touch()
+    return node
+
+
+@pytest.fixture
+def flow(node: str, server: ServerProcess, person: Callable[[str], Account]) -> Flow:
+    """Plays one flow with fresh people and returns its facts."""
+
+    async def play(name: str, proxy: CuttingProxy | None = None, **more: Any) -> dict[str, Any]:
+        accounts = [person(each) for each in ("ann", "ben", "cid")]
+        people = [
+            {"userId": each.user_id, "accessToken": each.access_token, "deviceId": each.device_id} for each in accounts
+        ]
+        given = {"baseUrl": server.base_url, "serverName": server.server_name, "people": people, **more}
+        if proxy is not None:
+            given["proxyUrl"] = proxy.base_url
+        process = await asyncio.create_subprocess_exec(
+            node,
+            "flows.mjs",
+            name,
+            json.dumps(given),
+            cwd=FOLDER,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=2**24,
+        )
+        try:
+            async with asyncio.timeout(FLOW_SECONDS):
+                facts = await _facts(process, proxy)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+        return {**facts, "people": [each.user_id for each in accounts]}
+
+    return play
+
+
+async def _facts(process: asyncio.subprocess.Process, proxy: CuttingProxy | None) -> dict[str, Any]:
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stderr is not None
+    async for line in process.stdout:
+        if not line.startswith(b"{"):
+            continue  # the library prints now and then
+        said = json.loads(line)
+        assert "failure" not in said, said["failure"]
+        if "facts" in said:
+            facts: dict[str, Any] = said["facts"]
+            return facts
+        assert proxy is not None
+        if said["ask"] == "cut":
+            proxy.cut(hold=True)
+        else:
+            proxy.resume()
+        process.stdin.write(b"done\n")
+        await process.stdin.drain()
+    raise AssertionError(f"the flow ended without a word: {(await process.stderr.read()).decode()[-2000:]}")
+
+
+async def test_registers_logs_in_and_out(flow: Flow, server: ServerProcess, person: Callable[[str], Account]) -> None:
+    username = "js" + person("seed").user_id[1:].partition(":")[0]
+    facts = await flow("registration", username=username, password="a long enough Passw0rd!")
+    assert facts["registered"] == facts["who"] == f"@{username}:{server.server_name}"
+    assert facts["device"]
+    assert (facts["wrong"], facts["after"]) == ("M_FORBIDDEN", "M_UNKNOWN_TOKEN")
+
+
+async def test_messages_arrive_once_and_in_order(flow: Flow) -> None:
+    facts = await flow("messages")
+    assert facts["got"] == facts["sent"]
+
+
+async def test_edits_and_reactions_are_shown(flow: Flow) -> None:
+    facts = await flow("edits_and_reactions")
+    assert facts["body"] == "typo"
+    assert facts["keys"] == [["👍", 1]]
+    assert (facts["bundled"], facts["related"]) == ("typo", 1)
+
+
+async def test_threads_are_kept_apart_and_listed(flow: Flow) -> None:
+    facts = await flow("threads")
+    assert facts["length"] == 3
+    assert not facts["mainHasReplies"]
+    assert facts["listed"] == [[facts["root"], 3]]
+
+
+async def test_receipts_clear_unread_counts(flow: Flow) -> None:
+    facts = await flow("receipts")
+    assert (facts["before"], facts["after"]) == (2, 0)
+    assert facts["people"][1] in facts["readers"]
+
+
+async def test_typing_is_seen_to_begin_and_to_end(flow: Flow) -> None:
+    assert (await flow("typing"))["typing"] is False
+
+
+async def test_search_finds_a_message(flow: Flow) -> None:
+    facts = await flow("search")
+    assert (facts["found"], facts["count"]) == ([facts["wanted"]], 1)
+
+
+async def test_space_shows_its_rooms(flow: Flow) -> None:
+    facts = await flow("spaces")
+    assert set(facts["listed"]) == {facts["space"], *facts["rooms"]}
+    assert set(facts["children"]) == set(facts["rooms"])
+
+
+async def test_pagination_brings_everything_once_and_in_order(flow: Flow) -> None:
+    facts = await flow("pagination")
+    assert facts["initially"] == 5
+    assert facts["got"] == facts["sent"]
+    assert facts["first"] == "m.room.create"
+
+
+async def test_sync_goes_on_after_cuts_without_loss_or_repetition(flow: Flow, server: ServerProcess) -> None:
+    async with CuttingProxy(server.port) as proxy:
+        facts = await flow("reconnection", proxy)
+    assert facts["interrupted"]
+    assert facts["got"] == facts["sent"]
+
+
+async def test_gap_of_a_limited_sync_is_filled_by_pagination(flow: Flow) -> None:
+    facts = await flow("limited_sync")
+    assert facts["got"] == facts["sent"]
+    assert facts["name"] == "Renamed meanwhile"
+
+
+async def test_lazy_loading_leaves_out_silent_members(flow: Flow) -> None:
+    facts = await flow("lazy_loading")
+    ann, ben, cid = facts["people"]
+    assert cid not in facts["before"]
+    assert ann in facts["before"]
+    assert facts["count"] == 3
+    assert facts["after"] == sorted([ann, ben, cid])
+
+
+async def test_redaction_takes_the_words_away(flow: Flow) -> None:
+    facts = await flow("redaction")
+    assert (facts["content"], facts["reason"]) == ({}, "sorry")
+
+
+async def test_memberships_change_and_are_seen(flow: Flow) -> None:
+    facts = await flow("memberships")
+    assert facts["uninvited"] == "M_FORBIDDEN"
+    assert facts["history"] == ["invite", "join", "leave", "ban", "leave", "invite", "join", "leave"]
+    assert facts["banned"] in {"M_FORBIDDEN", "M_BAD_STATE"}
+    assert facts["joined"] == [facts["people"][0]]
+
+
+async def test_profile_change_is_seen(flow: Flow, server: ServerProcess) -> None:
+    facts = await flow("profile")
+    assert facts["name"] == "Ann the Second"
+    assert facts["profile"]["displayname"] == "Ann the Second"
+    assert facts["profile"]["avatar_url"] == f"mxc://{server.server_name}/face"
+
+
+async def test_account_data_and_tags_are_kept(flow: Flow) -> None:
+    facts = await flow("account_data")
+    assert facts["global"] == {"a": [1, None]}
+    assert facts["room"] == {"b": 2}
+    assert facts["tags"] == {"u.work": {"order": 0.5}}
+
+
+async def test_upgraded_room_points_to_its_successor(flow: Flow) -> None:
+    facts = await flow("upgrade")
+    assert facts["tombstone"] == facts["replacement"]
+    assert facts["predecessor"] == facts["room"]
+    assert (facts["version"], facts["name"]) == ("12", "Old")
+
+
+async def test_aliases_and_directory(flow: Flow, person: Callable[[str], Account]) -> None:
+    facts = await flow("directory", alias="js-" + person("alias").user_id[1:].partition(":")[0])
+    assert facts["resolved"] == facts["joined"] == facts["room"]
+    assert facts["listed"] == [facts["room"]]
+    assert facts["after"] == "M_NOT_FOUND"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from homeserver.clock import Clock, Timer
 from homeserver.protocol.errors import Forbidden, InvalidParam, NotFound, Unavailable
-from homeserver.protocol.identifiers import parse_user_id
+from homeserver.protocol.identifiers import ServerName, domain_of, parse_user_id
 from homeserver.storage.accounts import AccountStore
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.presence import PresenceStore, StoredPresence
@@ -61,6 +61,7 @@ class Presence:
         accounts: AccountStore,
         clock: Clock,
         announcer: Announcer,
+        server_name: ServerName,
         hooks: UserHooks,
         *,
         enabled: bool,
@@ -70,6 +71,7 @@ class Presence:
         self._accounts = accounts
         self._clock = clock
         self._announcer = announcer
+        self._server_name = server_name
         self._hooks = hooks
         self._enabled = enabled
         self._living: dict[str, _Living] = {}
@@ -115,7 +117,10 @@ class Presence:
         stored = await self._store.find_presence(user_id) if self._enabled else None
         if stored is None:
             return {"presence": "offline"}
-        return _content("offline", stored.status_msg, stored.last_active_ts, self._clock.now_ms())
+        # What is stored of a local user who is not in memory is how they left; others are as their server last said.
+        is_local = domain_of(user_id) == self._server_name
+        state: State = "offline" if is_local else parse_state(stored.state)
+        return _content(state, stored.status_msg, stored.last_active_ts, self._clock.now_ms())
 
     async def list_changes(self, users: Collection[str], after: int, up_to: int) -> list[tuple[str, dict[str, Any]]]:
         """For /sync: (user id, content) of those of `users` who changed in (after, up_to]."""

@@ -200,6 +200,7 @@ def build_user_services(
             account_store,
             clock,
             announcer,
+            server_name,
             user_hooks,
             enabled=settings.presence_enabled,
         ),

@@ -1,0 +1,130 @@
+"""Passwords: how they are kept and checked."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import homeserver
+from homeserver.protocol.errors import WeakPassword
+from homeserver.users.passwords import Passwords, PasswordSettings
+from tests.support.user_server import CHEAP_PASSWORDS, PASSWORD, UserServer, in_place, login_body
+
+
+async def test_password_is_verified_against_its_own_hash_only() -> None:
+    passwords = Passwords(CHEAP_PASSWORDS, in_place)
+    first, second = await passwords.hash(PASSWORD), await passwords.hash(PASSWORD)
+    assert first != second
+    assert first.startswith("$argon2id$")
+    assert await passwords.verify(PASSWORD, first)
+    assert not await passwords.verify(PASSWORD + " ", first)
+    assert not await passwords.verify("", first)
+    assert not await passwords.verify("x" * 10_000, first)
+    assert not await passwords.verify(PASSWORD, "not a hash")
+
+
+async def test_F07_nobody_costs_as_much_as_somebody() -> None:
+    calls = 0
+
+    async def counting(call: Callable[[], Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        return call()
+
+    passwords = Passwords(CHEAP_PASSWORDS, counting)
+    assert not await passwords.verify("nobody's password", None)
+    assert not await passwords.verify("x" * 10_000, None)
+    assert calls == 2
+
+
+@pytest.mark.parametrize("password", ["", "seven77", "x" * 513])
+async def test_policy_refuses_passwords_that_are_too_short_or_too_long(password: str) -> None:
+    passwords = Passwords(CHEAP_PASSWORDS, in_place)
+    with pytest.raises(WeakPassword):
+        await passwords.hash(password)
+
+
+async def test_minimum_length_is_a_setting() -> None:
+    passwords = Passwords(PasswordSettings(minimum_length=2, memory_kib=8, iterations=1), in_place)
+    assert await passwords.hash("ab")
+
+
+async def test_hashing_leaves_the_loop_to_others_and_is_bounded() -> None:
+    running = most = 0
+    release = asyncio.Event()
+
+    def waiting(call: Callable[[], Any]) -> Awaitable[Any]:
+        async def run() -> Any:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await release.wait()
+            running -= 1
+            return call()
+
+        return run()
+
+    passwords = Passwords(PasswordSettings(memory_kib=8, iterations=1, parallel_hashes=2), waiting)
+    tasks = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(6)]
+    for _ in range(10):
+        await asyncio.sleep(0)  # the loop is free while the hashes wait
+    release.set()
+    assert len(await asyncio.gather(*tasks)) == 6
+    assert most == 2
+
+
+async def test_hook_decides_before_the_stored_password(server: UserServer) -> None:
+    await server.register("alice")
+    asked: list[tuple[str, str]] = []
+
+    async def check(user_id: str, password: str) -> bool | None:
+        asked.append((user_id, password))
+        return {"from the directory": True, PASSWORD: False}.get(password)
+
+    server.hooks.check_password.append(check)
+    assert (await server.post("/login", login_body("alice", "from the directory"))).status == 200
+    assert (await server.post("/login", login_body("alice", PASSWORD))).status == 403
+    assert (await server.post("/login", login_body("alice", "neither"))).status == 403
+    assert len(asked) == 3
+
+
+async def test_F06_no_password_is_anywhere_in_the_database(server: UserServer) -> None:
+    alice = await server.register("alice")
+    body = {"username": "bob", "password": PASSWORD}
+    session = (await server.post("/register", body)).json["session"]
+    await server.post("/register", {**body, "auth": {"session": session}})
+    await server.post("/register", {**body, "auth": {"type": "m.login.dummy", "session": session}})
+    change = {"new_password": "new " + PASSWORD}
+    asked = await server.post("/account/password", change, token=alice.token)
+    auth = {"type": "m.login.password", "session": asked.json["session"], "password": "wrong " + PASSWORD}
+    await server.post("/account/password", {**change, "auth": auth}, token=alice.token)
+    image = server.db._connection.serialize()  # type: ignore[attr-defined]
+    assert b"argon2id" in image
+    assert b"interactive_sessions" in image
+    assert PASSWORD.encode() not in image
+    assert asked.json["session"].encode() not in image
+
+
+def sources() -> dict[str, str]:
+    root = Path(homeserver.__file__).parent
+    files = [*(root / "users").glob("*.py"), *(root / "admin").glob("*.py"), *(root / "client_api").glob("*.py")]
+    return {str(file): file.read_text() for file in files}
+
+
+def test_F01_chance_comes_from_secrets_alone() -> None:
+    for file, text in sources().items():
+        assert re.search(r"^\s*(import random|from random|import uuid|from uuid)\b", text, re.M) is None, file
+
+
+def test_F11_proofs_are_compared_in_constant_time() -> None:
+    """Whoever computes an HMAC compares it with compare_digest; tokens are looked up by their hash."""
+    computing = {file: text for file, text in sources().items() if "hmac.new(" in text}
+    assert len(computing) == 2
+    for file, text in computing.items():
+        assert "hmac.compare_digest(" in text, file
+        assert re.search(r"(mac|digest|expected) [!=]= ", text) is None, file

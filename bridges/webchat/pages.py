@@ -37,7 +37,20 @@ PAGE_POLICY = (
 )
 
 
-class Content(Resource):
+class Plain(Resource):
+    """Answers GET and HEAD; anything else is 405 in plain text."""
+
+    def render(self, request: Request) -> Any:
+        if request.method not in (b"GET", b"HEAD"):
+            request.setHeader("Allow", "GET, HEAD")
+            return _refused(request, 405, b"Only GET is possible here.\n")
+        return super().render(request)
+
+    def render_GET(self, request: Request) -> Any:
+        return _not_found(request)
+
+
+class Content(Plain):
     """Ready bytes with an ETag."""
 
     isLeaf = True
@@ -67,7 +80,7 @@ class Content(Resource):
         return b"" if request.setETag(self._etag) is CACHED else self._body
 
 
-class File(Resource):
+class File(Plain):
     """/webchat/files/{id}: what staff attached, from the homeserver. The random id is the permission to read it."""
 
     isLeaf = True
@@ -110,16 +123,13 @@ class File(Resource):
         request.finish()
 
 
-class NotFound(Resource):
+class NotFound(Plain):
     """Whatever else is asked for."""
 
     isLeaf = True
 
-    def render(self, request: Request) -> bytes:
-        return _not_found(request)
 
-
-class Folder(Resource):
+class Folder(Plain):
     """A folder that does not list itself."""
 
     def add(self, name: str, child: Any) -> None:
@@ -158,10 +168,14 @@ class Pages(Folder):
 
 
 def _not_found(request: Request) -> bytes:
-    request.setResponseCode(404)
+    return _refused(request, 404, b"There is nothing here.\n")
+
+
+def _refused(request: Request, status: int, message: bytes) -> bytes:
+    request.setResponseCode(status)
     for name in ("ETag", "Cache-Control", "Content-Disposition"):
         request.responseHeaders.removeHeader(name)
     request.setHeader("Content-Type", "text/plain; charset=utf-8")
     request.setHeader("Content-Security-Policy", NOWHERE)
     request.setHeader("X-Content-Type-Options", "nosniff")
-    return b"There is nothing here.\n"
+    return message

@@ -81,7 +81,7 @@ class VisitorFactory(WebSocketServerFactory):
         self.door = door
         self.protocols: set[VisitorProtocol] = set()
         self.ending: set[VisitorConnection] = set()
-        self._trusted = frozenset(trusted_proxies)
+        self.trusted = frozenset(trusted_proxies)
         self.setProtocolOptions(
             maxFramePayloadSize=frames.LARGEST_FRAME,
             maxMessagePayloadSize=frames.LARGEST_FRAME,
@@ -96,7 +96,7 @@ class VisitorFactory(WebSocketServerFactory):
         """The visitor's address; X-Forwarded-For counts only when a trusted proxy said it (its last entry)."""
         kind, _, rest = str(request.peer).partition(":")
         address = rest.rpartition(":")[0].strip("[]") if kind.startswith("tcp") else str(request.peer)
-        if address in self._trusted:
+        if address in self.trusted:
             forwarded = str(request.headers.get("x-forwarded-for", "")).rpartition(",")[2].strip()
             return forwarded or address
         return address

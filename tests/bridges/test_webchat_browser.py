@@ -45,7 +45,8 @@ class BarePage(Resource):
 
 @contextlib.asynccontextmanager
 async def customer_page(chat: WebchatBridge, title: str = "Customer") -> AsyncIterator[str]:
-    resource: Any = BarePage()
+    page_class: Any = BarePage
+    resource = page_class()
     port = listen(resource, "127.0.0.1", 0)
     origin = f"http://127.0.0.1:{port.getHost().port}"
     chat.door.allow_origin(SITE, origin)
@@ -154,7 +155,7 @@ async def test_dropped_connections_lose_and_double_nothing_in_the_browser(tmp_pa
                 await settle()
             if chance.random() < 0.5:
                 for protocol in tuple(chat.sockets.protocols):
-                    protocol.transport.abortConnection()
+                    protocol.dropConnection(abort=True)
             if number == 12:
                 await page.reload()
                 await open_chat(page)

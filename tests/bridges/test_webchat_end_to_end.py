@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bridges.webchat_on_synapse import SITE, running, synapse_with_webchat
+from tests.bridges.webchat_on_synapse import SITE, StandAlone, running, settings_file, synapse_with_webchat
 from tests.support.browser import Page, chromium
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
@@ -67,3 +67,41 @@ async def test_visitor_and_staff_exchange_ten_messages_and_a_reload_keeps_them(t
         assert state["name"].startswith("Visitor ")
         assert state["name"].endswith("· Lantern & Leaf — mountain teas")
         assert SITE not in (await mei.messages(room))[0][0]
+
+
+async def test_W33_a_bridge_process_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    async with synapse_with_webchat(tmp_path) as (_, settings, mei), chromium(tmp_path) as browser:
+        config = settings_file(settings, tmp_path / "webchat.yaml")
+        process = StandAlone(config, settings.web_port)
+        try:
+            await process.start()
+            page = await browser.open(f"http://127.0.0.1:{settings.web_port}/webchat/demo")
+            await open_chat(page)
+            await say(page, "v0")
+            room = await mei.wait_for_invitation()
+            await mei.join(room)
+            visitor, staff = ["v0"], []
+            for number in range(1, 7):
+                visitor.append(f"v{number}")
+                staff.append(f"s{number}")
+                await say(page, visitor[-1])
+                if number % 2:
+                    await process.kill()
+                await mei.say(room, staff[-1])
+                await say(page, f"w{number}")
+                visitor.append(f"w{number}")
+                if not number % 2:
+                    await process.kill()
+                await process.start()
+            await page.wait_for(
+                f"{ROOT}.querySelectorAll('.said .m').length === {len(visitor) + len(staff)}", seconds=90
+            )
+            texts = "[...%s.querySelectorAll('.said .m%s .t')].map(e => e.textContent)"
+            assert await page.evaluate(texts % (ROOT, ".v")) == visitor
+            assert await page.evaluate(texts % (ROOT, ":not(.v)")) == staff
+            await mei.wait_for_texts(room, visitor)
+            assert [body for sender, body in await mei.messages(room) if sender == mei.account.user_id] == staff
+            await mei.sync()
+            assert len(mei.invited) == 1
+        finally:
+            await process.kill()

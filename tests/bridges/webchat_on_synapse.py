@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.support.server_process import Account, ServerProcess, free_port
 from tests.support.synapse import synapse
 
 SITE = "lantern"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Staff:
@@ -138,3 +140,34 @@ async def running(settings: WebchatSettings) -> AsyncIterator[WebchatBridge]:
         yield bridge
     finally:
         await bridge.stop()
+
+
+class StandAlone:
+    """The bridge as a process of its own, as an operator runs it: `python -m bridges.webchat --config FILE`."""
+
+    def __init__(self, config: Path, web_port: int) -> None:
+        self._config = config
+        self._web_port = web_port
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start, and return when the pages are served. The log goes into a file beside the settings."""
+        with self._config.with_suffix(".log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bridges.webchat", "--config", str(self._config), stderr=log, cwd=REPOSITORY
+            )
+        for _ in range(600):
+            assert self._process.returncode is None, self._config.with_suffix(".log").read_text()[-3000:]
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self._web_port)
+                writer.close()
+                await writer.wait_closed()
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("the bridge did not listen within 30 s")
+
+    async def kill(self) -> None:
+        """SIGKILL, as the power would."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()

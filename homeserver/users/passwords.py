@@ -47,8 +47,7 @@ class Passwords:
         )
         self._turn = asyncio.Semaphore(settings.parallel_hashes)
         self._run_in_thread = run_in_thread
-        # F07: somebody who does not exist costs as much as somebody who does.
-        self._hash_of_nobody = self._hasher.hash("nobody's password")
+        self._hash_of_nobody = ""
 
     def check_policy(self, password: str) -> None:
         """Raises WeakPassword."""
@@ -68,12 +67,16 @@ class Passwords:
         if len(password) > MAXIMUM_LENGTH:
             password, password_hash = "", None
         async with self._turn:
-            is_right = await self._run_in_thread(lambda: self._verify(password, password_hash or self._hash_of_nobody))
+            is_right = await self._run_in_thread(lambda: self._verify(password, password_hash))
         return is_right and password_hash is not None
 
-    def _verify(self, password: str, password_hash: str) -> bool:
+    def _verify(self, password: str, password_hash: str | None) -> bool:
+        # F07: somebody who does not exist costs as much as somebody who does. Their hash is made at the first check of
+        # all, whoever's it is, so that neither the start of the server nor the second check tells or costs anything.
+        if not self._hash_of_nobody:
+            self._hash_of_nobody = self._hasher.hash("nobody's password")
         try:
-            return self._hasher.verify(password_hash, password)
+            return self._hasher.verify(password_hash or self._hash_of_nobody, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
 

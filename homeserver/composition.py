@@ -45,7 +45,7 @@ class ServerSettings:
     signing_key: SigningKey
     users: UserSettings
     rooms: RoomSettings
-    public_base_url: str
+    facts: PublicFacts
     sync: SyncSettings = field(default_factory=SyncSettings)
     registration_shared_secret: str | None = None
 
@@ -128,7 +128,16 @@ def build(
     follow_users(users, rooms)
     sync = build_sync_services(db, clock, stream, notifier, users, rooms, settings.sync)
     bridges = build_appservice_services(db, clock, stream, registry, calls, users, rooms)
-    api = Services(users, PublicFacts(public_base_url=settings.public_base_url))
+
+    def another_process_wrote(old: int, new: int) -> None:
+        rooms.live.forget_all()
+        users.forget_all()
+        sync.user_rooms.forget_all()
+        stream.foreign_position(new)
+        notifier.wake_all()
+
+    db.on_foreign_position(another_process_wrote)
+    api = Services(users, settings.facts)
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
         settings=settings,

@@ -15,10 +15,11 @@ IDLE_SECONDS = 300.0
 class Listener:
     """A user who polls. Registered under the user's rooms, so that waking a room touches only those who listen."""
 
-    __slots__ = ("idle_since", "rooms", "user_id", "waiters")
+    __slots__ = ("follows", "idle_since", "rooms", "user_id", "waiters")
 
     def __init__(self, user_id: str) -> None:
         self.user_id = user_id
+        self.follows = False
         self.rooms: set[str] = set()
         self.waiters: list[asyncio.Future[None]] = []
         self.idle_since = 0.0
@@ -44,6 +45,12 @@ class Notifier:
 
     def _changed(self, kind: Change, position: int, rooms: tuple[str, ...], users: tuple[str, ...]) -> None:
         self.wake(rooms=rooms, users=users)
+        if kind in (Change.PRESENCE, Change.DEVICE_LISTS):
+            # This is news for those who share a room with the user.
+            for user_id in users:
+                found = self._listeners.get(user_id)
+                if found is not None:
+                    self.wake(rooms=found.rooms)
 
     def wake(self, *, rooms: Iterable[str] = (), users: Iterable[str] = ()) -> None:
         """Wake everybody who listens to these rooms or is one of these users."""
@@ -56,6 +63,11 @@ class Notifier:
             if found is not None and found.waiters:
                 found.wake()
 
+    def wake_all(self) -> None:
+        """Wake everybody who waits: anything may have changed."""
+        for listener in list(self._listeners.values()):
+            listener.wake()
+
     def follow_rooms(self, user_id: str, room_ids: Iterable[str]) -> None:
         """From now on wake `user_id` for exactly these rooms."""
         listener = self._listeners.setdefault(user_id, Listener(user_id))
@@ -65,6 +77,7 @@ class Notifier:
         for room_id in rooms - listener.rooms:
             self._by_room.setdefault(room_id, set()).add(listener)
         listener.rooms = rooms
+        listener.follows = True
 
     def follow_room(self, user_id: str, room_id: str, follow: bool) -> None:
         """Add or drop one room of somebody who listens already; nothing for those who do not."""
@@ -79,8 +92,9 @@ class Notifier:
             self._leave(listener, room_id)
 
     def follows(self, user_id: str) -> bool:
-        """Whether `user_id` is registered with rooms."""
-        return user_id in self._listeners
+        """Whether `user_id` is registered with rooms, since `follow_rooms`."""
+        listener = self._listeners.get(user_id)
+        return listener is not None and listener.follows
 
     async def wait(self, user_id: str, seconds: float) -> bool:
         """Wait until something for `user_id` changes; False when `seconds` passed first or the server stops.
@@ -127,8 +141,7 @@ class Notifier:
     def close(self) -> None:
         """Wake everybody for good: the server is stopping."""
         self._closed = True
-        for listener in list(self._listeners.values()):
-            listener.wake()
+        self.wake_all()
 
     def _leave(self, listener: Listener, room_id: str) -> None:
         members = self._by_room.get(room_id)

@@ -8,11 +8,11 @@ import logging
 from typing import Any
 
 from bridges.kit.appservice import AppserviceListener, AppserviceResource
-from bridges.kit.client import GaveUp, MatrixClient, Refused
+from bridges.kit.client import GaveUp, MatrixClient, NotReady, Refused
 from bridges.kit.clock import Clock, SystemClock
 from bridges.kit.ephemeral import Ephemeral
 from bridges.kit.ghosts import Ghosts
-from bridges.kit.incoming import Incoming, txn_id
+from bridges.kit.incoming import SETUP_PAUSE, Incoming, txn_id
 from bridges.kit.messages import Person, RemoteEvent
 from bridges.kit.network import Network
 from bridges.kit.outgoing import Outgoing
@@ -78,10 +78,13 @@ class Bridge:
         self._introduction = asyncio.get_running_loop().create_task(self._introduce())
 
     async def _introduce(self) -> None:
-        try:
-            await self.ghosts.register_bot()
-        except Refused as refused:
-            log.error("the homeserver does not know this bridge (is its registration installed?): %s", refused)
+        while True:
+            try:
+                await self.ghosts.register_bot()
+                break
+            except (NotReady, Refused) as problem:
+                log.error("the homeserver does not accept this bridge (is its registration installed?): %s", problem)
+                await self.clock.sleep(SETUP_PAUSE)
         for direction in (self.incoming, self.outgoing):
             await direction.wake_all()
             direction.queues.begin()

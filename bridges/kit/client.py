@@ -35,6 +35,11 @@ class Refused(Exception):
         self.message = message
 
 
+class NotReady(Exception):
+    """The homeserver does not let this bridge work (yet): its registration is missing, old, or of other names. Nothing
+    that waits is given up for this; the operator has to put it right."""
+
+
 class GaveUp(Exception):
     """The allowed number of attempts was used up without an answer that counts."""
 
@@ -95,7 +100,9 @@ class MatrixClient:
             wait: float | None = None
             try:
                 answer = await self._requests.request(method, path, parameters, headers, data, limit)
-                if answer.status != 429 and answer.status < 500:
+                # 401: the homeserver has not read our registration yet. Only short-lived calls take that as answer.
+                again = answer.status == 429 or answer.status >= 500 or (answer.status == 401 and attempts is None)
+                if not again:
                     return answer
                 why = f"status {answer.status}"
                 wait = _asked_pause(answer)
@@ -109,25 +116,28 @@ class MatrixClient:
             await self._clock.sleep(wait)
 
     async def register(self, localpart: str) -> None:
-        """Make sure that the ghost exists."""
+        """Make sure that the ghost exists. Raises NotReady when the homeserver does not allow it."""
         body = {"type": "m.login.application_service", "username": localpart, "inhibit_login": True}
         try:
             await self.call("POST", f"{V3}/register", body)
         except Refused as refused:
             if refused.errcode != "M_USER_IN_USE":
-                raise
+                raise NotReady(f"{localpart} could not be registered: {refused}") from refused
 
     async def set_display_name(self, user: str, name: str) -> None:
         await self.call("PUT", f"{V3}/profile/{part(user)}/displayname", {"displayname": name}, user=user)
 
     async def create_room(self, body: Mapping[str, Any], alias: str) -> str:
-        """Create a room that has `alias`, or find the one that an interrupted attempt created. Answers its id."""
+        """Create a room that has `alias`, or find the one that an interrupted attempt created. Answers its id.
+
+        Raises NotReady when the homeserver does not allow it.
+        """
         localpart = alias[1:].split(":", 1)[0]
         try:
             answer = await self.call("POST", f"{V3}/createRoom", {**body, "room_alias_name": localpart})
         except Refused as refused:
             if refused.errcode != "M_ROOM_IN_USE":
-                raise
+                raise NotReady(f"no room could be created: {refused}") from refused
             answer = await self.call("GET", f"{V3}/directory/room/{part(alias)}")
         return str(answer["room_id"])
 

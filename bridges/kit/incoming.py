@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from bridges.kit.client import MatrixClient, Refused
+from bridges.kit.client import MatrixClient, NotReady, Refused
 from bridges.kit.clock import Clock
 from bridges.kit.ghosts import Ghosts
 from bridges.kit.messages import RemoteDeletion, RemoteEdit, RemoteEvent, RemoteMessage, RemoteReaction
@@ -25,6 +25,7 @@ from bridges.kit.text import LONGEST_TEXT, clean_text
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 20
+SETUP_PAUSE = 15.0
 
 
 class TooLong(ValueError):
@@ -91,6 +92,9 @@ class Incoming:
             event_id = await self._deliver(event)
         except Refused as refused:
             await self._refuse(position, event, refused.message or refused.errcode)
+        except NotReady as problem:
+            log.error("messages wait, because the bridge cannot work: %s", problem)
+            await self._clock.sleep(SETUP_PAUSE)
         except Exception as error:
             attempts = self._attempts[position] = self._attempts.get(position, 0) + 1
             log.exception("%r of chat %r failed, attempt %d", event.id, chat, attempts)

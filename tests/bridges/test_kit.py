@@ -33,6 +33,7 @@ from bridges.kit import (
 )
 from bridges.kit.ghosts import escape
 from bridges.kit.incoming import TooLong
+from bridges.kit.requests import Answer
 from bridges.kit.settings import BadSettings, load_settings
 from bridges.kit.store import NewerDatabase, Store
 from bridges.kit.testing import AS_TOKEN, ERROR, HS_TOKEN, LIMITED, LOST, OK, UNREACHABLE, BridgeHarness
@@ -123,6 +124,39 @@ async def test_every_call_may_fail_once_and_nothing_is_lost_doubled_or_reordered
         (room,) = harness.homeserver.portal_rooms()
         assert [text for _, text in harness.homeserver.texts(room.room_id)] == [f"text {n}" for n in range(6)]
         assert harness.network.outcomes == [(f"m{n}", "delivered") for n in range(6)]
+
+
+@pytest.mark.parametrize("closed", ["register", "createRoom"])
+async def test_messages_wait_while_the_homeserver_does_not_accept_the_bridge(closed: str) -> None:
+    async with BridgeHarness(ListNetwork) as harness:
+        calls = iter(range(10_000))
+        accepting = harness.homeserver.request
+
+        async def refusing(method: str, path: str, *rest: Any) -> Answer:
+            if path.endswith(closed) and next(calls) < 40:
+                return Answer(403, b'{"errcode":"M_FORBIDDEN","error":"no registration"}')
+            return await accepting(method, path, *rest)
+
+        harness.homeserver.request = refusing  # type: ignore[method-assign,assignment]
+        await harness.bridge.receive(message(0))
+        await harness.settle()
+        assert harness.network.outcomes == [("m0", "delivered")]
+
+
+async def test_a_send_that_a_crash_interrupted_is_looked_up_before_it_is_repeated() -> None:
+    class Forgetful(ListNetwork):
+        async def send(self, chat: str, message: MatrixMessage) -> str:
+            await super().send(chat, message)
+            raise OSError("sent, but the line broke before the answer")
+
+        async def find_sent(self, chat: str, event_id: str) -> str | None:
+            return f"remote {event_id}" if self.sent else None
+
+    async with BridgeHarness(Forgetful) as harness:
+        room = await portal(harness)
+        harness.homeserver.say(room, MEI, "once")
+        await harness.settle()
+        assert harness.network.sent == [("c1", "once")]
 
 
 async def test_W19_a_remote_message_that_comes_five_times_is_one_event() -> None:

@@ -63,7 +63,6 @@ class Database(Struct, frozen=True, kw_only=True):
             "secrets/database_url",
         ),
     ] = None
-    pool_size: Annotated[int, doc("PostgreSQL connections for reading.", ge=1, le=100)] = 5
 
 
 class Terms(Struct, frozen=True, kw_only=True):
@@ -116,12 +115,7 @@ class Registration(Struct, frozen=True, kw_only=True):
 class Passwords(Struct, frozen=True, kw_only=True):
     """What a password must be, and how it is stored (argon2id)."""
 
-    enabled: Annotated[bool, doc("Whether people log in with passwords.")] = True
     minimum_length: Annotated[int, doc("Characters a new password must have at least.", ge=1, le=512)] = 8
-    require_digit: Annotated[bool, doc("Ask for a digit.")] = False
-    require_lowercase: Annotated[bool, doc("Ask for a lower-case letter.")] = False
-    require_uppercase: Annotated[bool, doc("Ask for an upper-case letter.")] = False
-    require_symbol: Annotated[bool, doc("Ask for a character that is neither letter nor digit.")] = False
     argon2_memory_kib: Annotated[int, doc("Memory that one hash takes, in KiB.", ge=8192, le=4194304)] = 19456
     argon2_iterations: Annotated[int, doc("Passes over that memory.", ge=1, le=100)] = 2
 
@@ -194,7 +188,6 @@ class Sync(Struct, frozen=True, kw_only=True):
     timeout_max_ms: Annotated[int, doc("Longest wait of a long poll, in milliseconds.", ge=0, le=600000)] = 120000
     timeline_limit_default: Annotated[int, doc("Events of a room where the client names no limit.", ge=1, le=100)] = 10
     timeline_limit_max: Annotated[int, doc("Most events of a room in one answer.", ge=1, le=1000)] = 100
-    page_limit_max: Annotated[int, doc("Most events of one /messages answer.", ge=1, le=1000)] = 1000
 
 
 class Logging(Struct, frozen=True, kw_only=True):

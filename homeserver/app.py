@@ -8,14 +8,17 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import uvloop
 from signedjson.key import read_signing_keys
 from signedjson.types import SigningKey
 
 from config.settings import Listener, Settings
 from homeserver.appservice_api.registration import load_registration
+from homeserver.client_api.versions import PublicFacts
 from homeserver.clock import SystemClock
 from homeserver.composition import Homeserver, ServerSettings, build
+from homeserver.hooks import Hooks
 from homeserver.http.application import HttpApplication, HttpSettings
 from homeserver.http.rate_limits import ClassLimits, RateLimit, RouteLimiter
 from homeserver.http.routing import RateClass, Route, Router
@@ -29,6 +32,7 @@ from homeserver.storage.opening import open_database
 from homeserver.sync.services import SyncSettings
 from homeserver.users.access_tokens import TokenSettings
 from homeserver.users.passwords import PasswordSettings
+from homeserver.users.recaptcha import Recaptcha
 from homeserver.users.registration import RegistrationSettings
 from homeserver.users.services import UserSettings
 
@@ -112,7 +116,11 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
 
         webchat, registered = await start_webchat(settings)
         appservices.append(registered)
-    homeserver = build(db, clock, server_settings(settings), appservices=appservices)
+    hooks = Hooks()
+    recaptcha = settings.registration.recaptcha
+    if recaptcha.secret_key is not None:
+        hooks.verify_captcha.append(Recaptcha(recaptcha.secret_key.reveal(), recaptcha.verify_url).verify)
+    homeserver = build(db, clock, server_settings(settings), hooks=hooks, appservices=appservices)
     await homeserver.start()
     http = HttpServer(reactor, clock)
     limiter = RouteLimiter(clock, route_limits(settings)) if settings.rate_limits.enabled else None
@@ -148,7 +156,7 @@ def server_settings(settings: Settings) -> ServerSettings:
     return ServerSettings(
         server_name=settings.server_name,
         signing_key=_signing_key(settings),
-        public_base_url=settings.public_base_url or f"https://{settings.server_name}",
+        facts=public_facts(settings),
         registration_shared_secret=None if registration.shared_secret is None else registration.shared_secret.reveal(),
         users=UserSettings(
             server_name=parse_server_name(settings.server_name),
@@ -184,6 +192,21 @@ def server_settings(settings: Settings) -> ServerSettings:
             creation_for_everyone=settings.rooms.creation_for_everyone,
             directory_for_everyone=settings.rooms.directory_for_everyone,
         ),
+    )
+
+
+def public_facts(settings: Settings) -> PublicFacts:
+    """What is told to anybody; without `well_known`, nothing below /.well-known."""
+    told = settings.well_known.enabled
+    contacts = [
+        {name: value for name, value in msgspec.structs.asdict(contact).items() if value is not None}
+        for contact in settings.support.contacts
+    ]
+    return PublicFacts(
+        public_base_url=settings.public_base_url if told else None,
+        default_room_version=settings.rooms.default_version,
+        support_contacts=tuple(contacts) if told else (),
+        support_page=settings.support.page if told else None,
     )
 
 

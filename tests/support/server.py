@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from signedjson.key import decode_signing_key_base64
 from signedjson.types import SigningKey
 
+from homeserver.client_api.versions import PublicFacts
 from homeserver.composition import Homeserver, ServerSettings, build
 from homeserver.http.application import HttpApplication
 from homeserver.http.routing import Router
@@ -46,7 +47,7 @@ def server_settings(**changes: Any) -> ServerSettings:
     made = ServerSettings(
         server_name=SERVER_NAME,
         signing_key=signing_key(),
-        public_base_url=f"https://matrix.{SERVER_NAME}",
+        facts=PublicFacts(public_base_url=f"https://matrix.{SERVER_NAME}"),
         registration_shared_secret=SHARED_SECRET,
         users=UserSettings(
             ServerName(SERVER_NAME),

@@ -55,6 +55,7 @@ class ChangeMemory:
 
     def forget_all(self, position: int) -> None:
         """Somebody else wrote: everything may have changed up to `position`."""
+        self._last.clear()
         self._floor = max(self._floor, position)
 
 

@@ -15,7 +15,7 @@ from homeserver.appservice_api.client import AppserviceCalls
 from homeserver.appservice_api.registration import Appservice
 from homeserver.clock import Clock
 from homeserver.rooms.client_events import Reader
-from homeserver.rooms.receipts import READ, receipts_content
+from homeserver.rooms.receipts import READ, receipts_contents
 from homeserver.rooms.services import RoomServices
 from homeserver.storage.appservices import AppservicePlace, AppserviceStore
 from homeserver.storage.database import Database
@@ -166,8 +166,8 @@ class AppserviceSender:
         for room_id, receipts in (await self._rooms.receipts.list_stream(after, up_to)).items():
             public = [one for one in receipts if one.receipt_type == READ]
             if public and await self._cares_for_room(room_id):
-                content = receipts_content(public, self._appservice.sender)
-                found.append({"type": "m.receipt", "room_id": room_id, "content": content})
+                for content in receipts_contents(public, self._appservice.sender):
+                    found.append({"type": "m.receipt", "room_id": room_id, "content": content})  # noqa: PERF401
         return found
 
     async def _is_interested(self, stored: StoredEvent) -> bool:

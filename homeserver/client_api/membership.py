@@ -104,6 +104,8 @@ class MembershipApi:
         return request.path_params["room_id"], parse_user_id(body.user_id), body.reason
 
     async def _join(self, request: Request, room_id: str, via: tuple[str, ...], body: _JoinBody) -> Response:
+        if request.user.is_guest:
+            await self._memberships.check_guest_may_join(room_id)
         content: dict[str, Any] = {}
         if body.reason is not None:
             content["reason"] = body.reason

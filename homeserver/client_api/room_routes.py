@@ -6,6 +6,7 @@ from homeserver.client_api.aliases import AliasApi
 from homeserver.client_api.events import EventApi
 from homeserver.client_api.membership import MembershipApi
 from homeserver.client_api.receipts import ReceiptApi
+from homeserver.client_api.relations import RelationApi
 from homeserver.client_api.rooms import RoomApi
 from homeserver.client_api.services import Services
 from homeserver.client_api.sync import SyncApi
@@ -91,3 +92,24 @@ def receipt_routes(services: Services, rooms: RoomServices) -> list[Route]:
 def sync_routes(services: Services, sync: SyncServices) -> list[Route]:
     api = SyncApi(sync, services.users.filters)
     return [v3("GET", "/sync", api.get_sync, GUEST, UNLIMITED, "sync")]
+
+
+def relation_routes(services: Services, rooms: RoomServices) -> list[Route]:
+    api = RelationApi(rooms, services.users.account_data)
+    of_event = "/rooms/{room_id}/relations/{event_id}"
+    unstable = "/_matrix/client/unstable"
+    by_type, by_types = of_event + "/{rel_type}", of_event + "/{rel_type}/{event_type}"
+    return [
+        v1("GET", of_event, api.get_relations, USER, READ, "getRelatingEvents", unstable + of_event),
+        v1("GET", by_type, api.get_relations, USER, READ, "getRelatingEventsWithRelType", unstable + by_type),
+        v1(
+            "GET",
+            by_types,
+            api.get_relations,
+            USER,
+            READ,
+            "getRelatingEventsWithRelTypeAndEventType",
+            unstable + by_types,
+        ),
+        v1("GET", "/rooms/{room_id}/threads", api.get_threads, USER, READ, "getThreadRoots"),
+    ]

@@ -11,6 +11,7 @@ from homeserver.client_api.room_routes import (
     event_routes,
     membership_routes,
     receipt_routes,
+    relation_routes,
     room_routes,
     sync_routes,
 )
@@ -30,5 +31,6 @@ def routes(services: Services, rooms: RoomServices, sync: SyncServices) -> list[
         *event_routes(rooms),
         *alias_routes(rooms),
         *receipt_routes(services, rooms),
+        *relation_routes(services, rooms),
         *sync_routes(services, sync),
     ]

@@ -24,6 +24,7 @@ _STATUS: Final[dict[type[MatrixError], int]] = {
     errors.UserSuspended: 403,
     errors.UserDeactivated: 403,
     errors.NotFound: 404,
+    errors.AliasTaken: 409,
     errors.LimitExceeded: 429,
     errors.Unrecognized: 404,
     errors.MethodNotAllowed: 405,

@@ -100,6 +100,12 @@ class RoomInUse(MatrixError):
     errcode = "M_ROOM_IN_USE"
 
 
+class AliasTaken(MatrixError):
+    """Another room has this alias already. HTTP 409."""
+
+    errcode = "M_UNKNOWN"
+
+
 class InvalidRoomState(MatrixError):
     errcode = "M_INVALID_ROOM_STATE"
 

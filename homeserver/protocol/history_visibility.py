@@ -41,7 +41,8 @@ def membership_of(event: Event | None) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _allows(visibility: Visibility, membership: str | None, joined_later: bool) -> bool:
+def allows(visibility: Visibility, membership: str | None, joined_later: bool) -> bool:
+    """The spec's five rules: whether somebody of this membership may see what happens under this visibility."""
     # 1. "If the history_visibility was set to world_readable, allow."
     if visibility == "world_readable":
         return True
@@ -70,18 +71,18 @@ def may_see(
     `visibility`: of the room before the event. `membership`: of the user before the event, None if there was none.
     `joined_later`: whether the user joined at any point after it, and may have left again since.
     """
-    if _allows(visibility, membership, joined_later):
+    if allows(visibility, membership, joined_later):
         return True
     if event.state_key is None:
         return False
     # "For m.room.history_visibility events themselves, the user should be allowed to see the event if the
     # history_visibility before *or* after the event would allow them to see it."
     if event.type == "m.room.history_visibility" and event.state_key == "":
-        return _allows(visibility_of(event), membership, joined_later)
+        return allows(visibility_of(event), membership, joined_later)
     # "Likewise, for the user's own m.room.member events, the user should be allowed to see the event if their
     # membership before *or* after the event would allow them to see it."
     if event.type == "m.room.member" and event.state_key == user_id:
-        return _allows(visibility, membership_of(event), joined_later)
+        return allows(visibility, membership_of(event), joined_later)
     return False
 
 
@@ -107,4 +108,4 @@ def server_may_see(
     if event.type == "m.room.history_visibility" and event.state_key == "":
         visibilities.append(visibility_of(event))
     best: str | None = "join" if "join" in memberships else "invite" if "invite" in memberships else None
-    return any(_allows(each, best, joined_later) for each in visibilities)
+    return any(allows(each, best, joined_later) for each in visibilities)

@@ -30,6 +30,8 @@ REMEMBERED: Final = 10_000
 """How many users keep their counts in memory."""
 SCANNED: Final = 5_000
 """How far back an unread room is counted."""
+JOINED: Final = "joined"
+"""Beside the threads in what was read: nothing of before this joining counts."""
 
 RulesOf = Callable[[str], Awaitable[UserRules]]
 
@@ -40,6 +42,7 @@ class Noted(NamedTuple):
     position: int
     thread: str
     highlight: bool
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class _Tally:
     noted: list[Noted] = field(default_factory=list)
     read: dict[str, int] = field(default_factory=dict)
     answer: RoomCounts | None = None
+    receipts_changed: int = 0
 
 
 class UnreadCounts:
@@ -93,10 +97,16 @@ class UnreadCounts:
         stream.listen(self._changed)
 
     async def of_room(
-        self, user_id: str, room: LiveRoom, up_to: int, *, own_receipts: Sequence[Receipt] | None = None
+        self,
+        user_id: str,
+        room: LiveRoom,
+        up_to: int,
+        *,
+        own_receipts: Sequence[Receipt] | None = None,
+        joined_at: int | None = None,
     ) -> RoomCounts:
-        """The unread counts of a member, with everything up to a position. `own_receipts`: of the user in the room,
-        where the caller has them at hand."""
+        """The unread counts of a member, with everything up to a position. `own_receipts` (of the user in the room) and
+        `joined_at` (where the membership began): where the caller has them at hand."""
         tallies = self._tallies.get(user_id)
         if tallies is None:
             tallies = self._tallies[user_id] = {}
@@ -104,34 +114,45 @@ class UnreadCounts:
                 self._tallies.popitem(last=False)
         tally = tallies.get(room.room_id)
         if tally is None:
-            tally = _Tally(counted=-1)
-            await self._read_receipts(tally, user_id, room, own_receipts)
-            tally.counted = max(tally.read.get(UNTHREADED, 0), tally.read.get("joined", 0))
-            tally = tallies.setdefault(room.room_id, tally)
-        if not tally.read:
-            await self._read_receipts(tally, user_id, room, own_receipts)
+            tally = tallies[room.room_id] = _Tally(counted=-1)
+        while not tally.read:
+            await self._read_receipts(tally, user_id, room, own_receipts, joined_at)
+            own_receipts = None
+        if tally.counted < 0:
+            tally.counted = max(tally.read.get(UNTHREADED, 0), tally.read[JOINED])
         if tally.counted < up_to and room.last_position > tally.counted:
-            await self._count(tally, user_id, room)
+            while not await self._count(tally, user_id, room):
+                pass
         if tally.answer is None:
             self._drop_read(tally)
             tally.answer = _summary(tally.noted)
         return tally.answer
 
-    async def _count(self, tally: _Tally, user_id: str, room: LiveRoom) -> None:
-        newest = room.last_position
-        new = room.recent(tally.counted)
+    async def _count(self, tally: _Tally, user_id: str, room: LiveRoom) -> bool:
+        """Count what is new; False when somebody else did so in the meantime, so that it is to be looked at again."""
+        newest, counted = room.last_position, tally.counted
+        if newest <= counted:
+            return True
+        new = room.recent(counted)
         if new is None:
             new = await self._events.list_timeline(
-                room.room_id, room.version, after=tally.counted, limit=SCANNED, newest_first=True
+                room.room_id, room.version, after=counted, before=newest + 1, limit=SCANNED, newest_first=True
             )
             new.reverse()
+        rules = compile_rules(await self._rules_of(user_id)) if new else None
+        if tally.counted != counted:
+            return False
         tally.counted = newest
-        if not new:
-            return
-        rules = compile_rules(await self._rules_of(user_id))
+        if rules is None:
+            return True
         levels = room.power_levels
         name = _display_name(room, user_id)
         for stored in new:
+            if stored.position > newest:
+                break
+            if stored.event.redacts is not None and tally.noted:
+                tally.noted = [one for one in tally.noted if one.event_id != stored.event.redacts]
+                tally.answer = None
             noted = self._judge(stored, rules, room, levels, user_id, name)
             if noted is not None:
                 tally.noted.append(noted)
@@ -141,6 +162,7 @@ class UnreadCounts:
                 thread = _thread_of(stored)
                 tally.noted = [one for one in tally.noted if one.thread != thread]
                 tally.answer = None
+        return True
 
     def _judge(
         self,
@@ -163,24 +185,28 @@ class UnreadCounts:
         actions = rules.evaluate(flattened, user_id, name)
         if not notifies(actions):
             return None
-        return Noted(stored.position, _thread_of(stored), highlights(actions))
+        return Noted(stored.position, _thread_of(stored), highlights(actions), event.event_id)
 
-    async def _read_receipts(self, tally: _Tally, user_id: str, room: LiveRoom, own: Sequence[Receipt] | None) -> None:
+    async def _read_receipts(
+        self, tally: _Tally, user_id: str, room: LiveRoom, own: Sequence[Receipt] | None, joined_at: int | None
+    ) -> None:
+        changes = tally.receipts_changed
         if own is None:
             own = await self._receipts.list_own(user_id, room.room_id)
         read: dict[str, int] = {}
         for receipt in own:
             if receipt.receipt_type in (READ, PRIVATE):
                 read[receipt.thread_id] = max(read.get(receipt.thread_id, 0), receipt.event_position)
-        if UNTHREADED not in read:
+        if joined_at is None:
             membership = await self._rooms.find_membership(room.room_id, user_id)
-            read["joined"] = 0 if membership is None else membership.position
-        read.setdefault("known", 1)
-        tally.read = read
+            joined_at = 0 if membership is None else membership.position
+        read[JOINED] = joined_at
+        if tally.receipts_changed == changes:
+            tally.read = read  # else the user read on in the meantime, and the caller looks again
 
     def _drop_read(self, tally: _Tally) -> None:
         read = tally.read
-        everything = max(read.get(UNTHREADED, 0), read.get("joined", 0))
+        everything = max(read.get(UNTHREADED, 0), read.get(JOINED, 0))
         tally.noted = [
             one for one in tally.noted if one.position > everything and one.position > read.get(one.thread, 0)
         ]
@@ -190,6 +216,7 @@ class UnreadCounts:
             for user_id in users:
                 for tally in self._tallies.get(user_id, {}).values():
                     tally.read = {}
+                    tally.receipts_changed += 1
                     tally.answer = None
         elif kind is Change.MEMBERSHIP:
             for user_id in users:

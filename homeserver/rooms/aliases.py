@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from homeserver.protocol.errors import BadAlias, Exclusive, Forbidden, InvalidParam, NotFound, Unknown
-from homeserver.protocol.errors import RoomInUse as AliasInUse
+from homeserver.protocol.errors import AliasTaken, BadAlias, Exclusive, Forbidden, InvalidParam, NotFound, Unknown
 from homeserver.protocol.identifiers import domain_of, parse_room_alias
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.remote import RemoteServers
@@ -76,16 +75,17 @@ class Aliases:
         return found
 
     async def add(self, user_id: str, alias: str, room_id: str, servers: Sequence[str] = ()) -> None:
-        """Give a room a name. Raises RoomInUse (409) when the name is taken."""
+        """Give a room that the user is in a name. Raises Forbidden, and AliasTaken when the name is taken (F13)."""
 
         async def job(txn: Transaction) -> bool:
             return await self._store.add_alias(txn, alias, room_id, user_id)
 
         await self.check_may_create(user_id, alias)
-        if await self._rooms.find(room_id) is None:
-            raise NotFound("Unknown room")
+        room = await self._rooms.find(room_id)
+        if room is None or room.membership(user_id) != "join":
+            raise Forbidden("You are not in the room")
         if not await self._db.write(job):
-            raise AliasInUse(f"The alias {alias} is taken")
+            raise AliasTaken(f"The alias {alias} is taken")
 
     async def remove(self, user_id: str, alias: str, *, is_admin: bool = False) -> None:
         """Take a name away: its creator, people with the power to set canonical aliases, and admins may (F13)."""
@@ -121,7 +121,7 @@ class Aliases:
         known = previous.get("alt_aliases", [])
         if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
             raise InvalidParam("alt_aliases must be a list of aliases")
-        old = {*(known if isinstance(known, list) else ()), previous.get("alias")}
+        old = [*(known if isinstance(known, list) else ()), previous.get("alias")]
         for alias in [content.get("alias"), *named]:
             if alias is None or alias in old or alias == "":
                 continue

@@ -14,6 +14,7 @@ import msgspec
 
 from homeserver.clock import Clock
 from homeserver.protocol.events import Event
+from homeserver.rooms.transactions import split_transaction_key
 from homeserver.storage.events import StoredEvent
 
 _encode = msgspec.json.Encoder().encode
@@ -112,9 +113,9 @@ class EventSerializer:
         if reader.membership is not None:
             unsigned["membership"] = reader.membership
         if key is not None and event.sender == reader.user_id and reader.device_id is not None:
-            device_id, _, rest = key.partition("/")
+            device_id, _, txn_id = split_transaction_key(key)
             if device_id == reader.device_id:
-                unsigned["transaction_id"] = rest.partition("/")[2]
+                unsigned["transaction_id"] = txn_id
         if stored.replaces is not None:
             unsigned["replaces_state"] = stored.replaces.event_id
             unsigned["prev_content"] = stored.replaces.content

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from homeserver.protocol.errors import BadState, Forbidden, InvalidParam, InvalidRoomState, RoomInUse
+from homeserver.protocol.authorization import NotAuthorized
+from homeserver.protocol.errors import AliasTaken, BadState, Forbidden, InvalidParam, InvalidRoomState, RoomInUse
 from homeserver.protocol.identifiers import is_user_id
 from homeserver.protocol.room_versions import RoomVersion, get_room_version
 from homeserver.rooms.aliases import Aliases
@@ -80,11 +81,18 @@ class RoomCreation:
         create = _create_content(version, creator, request)
         drafts = _drafts(version, creator, request, profile, invites, alias)
 
-        room_id = await self._pipeline.create(
-            version, Draft(creator, "m.room.create", create, state_key=""), lambda _: drafts
-        )
+        try:
+            room_id = await self._pipeline.create(
+                version, Draft(creator, "m.room.create", create, state_key=""), lambda _: drafts
+            )
+        except NotAuthorized as error:
+            # "The initial state implied by the parameters to the request is invalid."
+            raise InvalidRoomState(error.message) from error
         if alias is not None:
-            await self._aliases.add(creator, alias, room_id, [self._server_name])
+            try:
+                await self._aliases.add(creator, alias, room_id, [self._server_name])
+            except AliasTaken as error:
+                raise RoomInUse(error.message) from error
         if request.visibility == "public":
             await self._aliases.set_published(room_id, published=True)
         for user_id in invites:

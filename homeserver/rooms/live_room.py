@@ -145,6 +145,11 @@ class LiveRoom:
         event = stored.event
         self._committed_extremities = heads
         self.pending = max(0, self.pending - 1)
+        if stored.replaces is not None and event.state_key is not None:
+            # What was replaced may have been redacted after this event was drafted (G04).
+            before = self.member_events.get(event.state_key) if event.type == MEMBER else self.pinned.get(event.key)
+            if before is not None and before.event_id == stored.replaces.event_id:
+                stored.replaces = before.event
         if is_state and event.state_key is not None:
             key = (event.type, event.state_key)
             if self.overlay.get(key) is event:
@@ -198,9 +203,11 @@ class LiveRoom:
         for index, stored in enumerate(self.timeline):
             if stored.event_id == event_id:
                 self.timeline[index] = replacement
-            elif stored.replaces is not None and stored.replaces.event_id == event_id:
+        for stored in (*self.timeline, *self.pinned.values(), *self.member_events.values()):
+            if stored.replaces is not None and stored.replaces.event_id == event_id:
                 stored.replaces = replacement.event
-                stored.client_json = None
+            if stored.redacted_because is not None and stored.redacted_because.event_id == event_id:
+                stored.redacted_because = replacement.event
         key = replacement.event.key
         if key is not None and self.state_ids.get(key) == event_id:
             if key[0] == MEMBER:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from homeserver.hooks import Hooks, InviteToCheck
-from homeserver.protocol.errors import Forbidden, IncompatibleRoomVersion, InvalidParam, NotFound, Unknown
+from homeserver.protocol.errors import Forbidden, GuestAccessForbidden, InvalidParam, MatrixError, NotFound, Unknown
 from homeserver.protocol.identifiers import domain_of
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
 from homeserver.rooms.pipeline import Draft, Pipeline
@@ -56,16 +56,22 @@ class Memberships:
     ) -> str:
         """Join; joining twice is joining once. `content`: further members of the event. Returns the room id."""
         room = await self._rooms.find(room_id)
-        if room is None or (room.joined_count == 0 and via):
+        if room is None or (room.joined_count == 0 and self._others(via)):
             return await self._remote.join(user_id, room_id, dict(content or {}), via)
         if room.membership(user_id) == "join" and not content:
             return room_id
         extra = dict(content or {})
         extra.pop("join_authorised_via_users_server", None)
-        if room.membership(user_id) not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
+        if self._needs_authorising_user(room, user_id):
             extra["join_authorised_via_users_server"] = await self._authorising_user(room, user_id)
         await self._change(room, user_id, user_id, "join", extra)
         return room_id
+
+    async def check_guest_may_join(self, room_id: str) -> None:
+        """Raises GuestAccessForbidden unless the room's m.room.guest_access lets guests in."""
+        room = await self._rooms.find(room_id)
+        if room is None or room.content("m.room.guest_access").get("guest_access") != "can_join":
+            raise GuestAccessForbidden("Guests may not join this room; register an account first")
 
     async def invite(
         self,
@@ -89,7 +95,7 @@ class Memberships:
     async def knock(self, user_id: str, room_id: str, *, reason: str | None = None, via: tuple[str, ...] = ()) -> str:
         """Ask to be let in. Returns the room id."""
         room = await self._rooms.find(room_id)
-        if room is None or (room.joined_count == 0 and via):
+        if room is None or (room.joined_count == 0 and self._others(via)):
             return await self._remote.knock(user_id, room_id, reason, via)
         if not room.version.knock:
             raise Forbidden("This room's version does not know knocking")
@@ -110,7 +116,7 @@ class Memberships:
         if membership.membership == "ban":
             raise Forbidden("You are banned from the room")
         room = await self._rooms.find(room_id)
-        if room is None or room.joined_count == 0:
+        if room is None:
             await self._remote.leave(user_id, room_id, reason)
             return
         await self._change(room, user_id, user_id, "leave", {}, reason=reason)
@@ -163,7 +169,7 @@ class Memberships:
         extra = {key: value for key, value in content.items() if key != "membership"}
         if membership == "join" and sender == target and room.membership(sender) not in ("join", "invite"):
             extra.pop("join_authorised_via_users_server", None)
-            if room.join_rule in ("restricted", "knock_restricted"):
+            if self._needs_authorising_user(room, sender):
                 extra["join_authorised_via_users_server"] = await self._authorising_user(room, sender)
         current = await self._rooms.member_event(room, target)
         if current is not None and current.event.content == {"membership": membership, **extra}:
@@ -175,8 +181,8 @@ class Memberships:
         for row in await self._store.list_memberships(user_id):
             if row.membership != "join":
                 continue
-            room = await self._rooms.get(row.room_id)
-            current = await self._rooms.member_event(room, user_id)
+            room = await self._rooms.find(row.room_id)
+            current = None if room is None else await self._rooms.member_event(room, user_id)
             if current is None:
                 continue
             profile = await self._profile_of(user_id)
@@ -187,7 +193,10 @@ class Memberships:
             }
             content = {"membership": "join", **kept, **profile}
             if content != current.event.content:
-                await self._pipeline.send(row.room_id, Draft(user_id, MEMBER, content, state_key=user_id))
+                try:
+                    await self._pipeline.send(row.room_id, Draft(user_id, MEMBER, content, state_key=user_id))
+                except MatrixError:
+                    continue  # one room's rules do not keep the others from hearing of it
 
     # ---- questions
 
@@ -249,13 +258,23 @@ class Memberships:
                 content.setdefault(key, value)
         return await self._pipeline.send(room.room_id, Draft(sender, MEMBER, content, state_key=target))
 
+    def _others(self, via: tuple[str, ...]) -> bool:
+        """Whether a server that is not this one may know the room."""
+        return any(server != self._server_name for server in via)
+
+    def _needs_authorising_user(self, room: LiveRoom, user_id: str) -> bool:
+        """Whether a join is one by membership of another room. Without that the authorization rules have the word."""
+        if not room.version.restricted or room.membership(user_id) in ("join", "invite", "ban"):
+            return False
+        return room.join_rule == "restricted" or (
+            room.join_rule == "knock_restricted" and room.version.knock_restricted
+        )
+
     async def _authorising_user(self, room: LiveRoom, user_id: str) -> str:
         """A local member who may invite, for a join by membership of another room (restricted rooms, v8 and later).
 
         Raises Forbidden when the user is in none of the allowed rooms.
         """
-        if not room.version.restricted:
-            raise IncompatibleRoomVersion("The room's version does not know restricted joins", room_version="")
         if not await self.may_join_restricted(room, user_id):
             raise Forbidden("You are not in any of the rooms whose members may join this room")
         levels = room.power_levels

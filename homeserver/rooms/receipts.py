@@ -120,15 +120,24 @@ class Receipts:
             raise InvalidParam("The event is not part of this thread")
 
 
-def receipts_content(receipts: Sequence[Receipt], reader_id: str) -> dict[str, Any]:
-    """The content of an m.receipt event as `reader_id` may see it: of private receipts only the reader's own."""
-    content: dict[str, Any] = {}
+def receipts_contents(receipts: Sequence[Receipt], reader_id: str) -> list[dict[str, Any]]:
+    """The contents of m.receipt events as `reader_id` may see them: of private receipts only the reader's own.
+
+    Usually one. Its form has room for one receipt of a user on an event; where there are more, of threads and of the
+    whole room, the next event takes them.
+    """
+    contents: list[dict[str, Any]] = []
     for receipt in receipts:
         if receipt.receipt_type == PRIVATE and receipt.user_id != reader_id:
             continue
         entry: dict[str, Any] = {"ts": receipt.ts}
         if receipt.thread_id != UNTHREADED:
             entry["thread_id"] = receipt.thread_id
-        by_type = content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})
-        by_type.setdefault(receipt.user_id, entry)
-    return content
+        for content in contents:
+            users = content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})
+            if receipt.user_id not in users:
+                users[receipt.user_id] = entry
+                break
+        else:
+            contents.append({receipt.event_id: {receipt.receipt_type: {receipt.user_id: entry}}})
+    return contents

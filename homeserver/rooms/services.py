@@ -19,6 +19,7 @@ from homeserver.rooms.membership import Memberships, ProfileOf
 from homeserver.rooms.persistence import Persistence
 from homeserver.rooms.pipeline import Pipeline
 from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.relations import RelatedEvents
 from homeserver.rooms.remote import NoFederation, RemoteServers
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.state import RoomState
@@ -76,6 +77,7 @@ class RoomServices:
     sending: Sending
     state: RoomState
     timeline: Timeline
+    related: RelatedEvents
     receipts: Receipts
     typing: Typing
 
@@ -130,8 +132,17 @@ def build_room_services(
         namespaces=namespaces or NoAliasNamespaces(),
         server_name=settings.server_name,
     )
-    typing = Typing(rooms=live, notifier=notifier, clock=clock)
+    typing = Typing(rooms=live, stream=stream, notifier=notifier, clock=clock)
     transactions = SendTransactions(events)
+    timeline = Timeline(
+        rooms=live,
+        store=store,
+        events=events,
+        relations=relations,
+        visibility=visibility,
+        aggregations=aggregations,
+        serializer=serializer,
+    )
     return RoomServices(
         settings=settings,
         live=live,
@@ -165,12 +176,13 @@ def build_room_services(
             typing=typing,
         ),
         state=RoomState(rooms=live, store=store, events=events, visibility=visibility, serializer=serializer),
-        timeline=Timeline(
+        timeline=timeline,
+        related=RelatedEvents(
             rooms=live,
-            store=store,
             events=events,
-            relations=relations,
+            store=relations,
             visibility=visibility,
+            timeline=timeline,
             aggregations=aggregations,
             serializer=serializer,
         ),

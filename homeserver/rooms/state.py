@@ -66,6 +66,8 @@ class RoomState:
         """The member events, now or just after a place (not later than the reader may see, G01)."""
         room, place = await self._readable(reader.user_id, room_id)
         if at is not None:
+            if at < room.last_position and not (await self._visibility.view(room, reader.user_id)).shows_place(at):
+                raise Forbidden("You may not see who was in the room then")
             place = at if place is None else min(at, place)
         if place is None or place >= room.last_position:
             users = [key[1] for key in room.state_ids if key[0] == MEMBER]
@@ -99,10 +101,11 @@ class RoomState:
             if room.membership(user_id) == "join" or room.history_visibility == "world_readable":
                 return room, None
             membership = await self._store.find_membership(room_id, user_id)
-            if membership is not None and membership.membership in ("leave", "ban") and not membership.forgotten:
-                joined = await self._visibility.view(room, user_id)
-                if joined.was_joined:
-                    return room, membership.position
+            if membership is not None and membership.membership != "invite" and not membership.forgotten:
+                # The end of the last stay, not the newest membership: whoever left may have been banned long after.
+                left_at = (await self._visibility.view(room, user_id)).left_at
+                if left_at is not None:
+                    return room, left_at
         raise Forbidden("You are not in the room")
 
 

@@ -167,11 +167,18 @@ class Timeline:
     async def event_at(self, user_id: str, room_id: str, timestamp_ms: int, *, forward: bool) -> tuple[str, int]:
         """(event id, its origin_server_ts) of the event nearest to a time in one direction. Raises NotFound."""
         room = await self._readable_room(user_id, room_id)
-        found = await self._events.find_nearest(room_id, timestamp_ms, forward=forward)
-        if found is not None:
-            stored = await self._events.find_events(room_id, room.version, [found[0]])
-            if await self._visibility.filter(room, user_id, stored):
-                return found[0], found[1]
+        nearest = await self._events.list_nearest(room_id, timestamp_ms, forward=forward, limit=MAX_SCANNED)
+        view = await self._visibility.view(room, user_id)
+        for start in range(0, len(nearest), 50):
+            part = [event_id for event_id, _ in nearest[start : start + 50]]
+            shown = {
+                stored.event_id
+                for stored in await self._events.find_events(room_id, room.version, part)
+                if view.shows(stored)
+            }
+            for event_id, origin_server_ts in nearest[start : start + 50]:
+                if event_id in shown:
+                    return event_id, origin_server_ts
         raise NotFound(f"There is no event {'after' if forward else 'before'} {timestamp_ms}")
 
     async def serialize(
@@ -207,8 +214,8 @@ class Timeline:
         """Where the room ends for somebody who left it."""
         if room.membership(user_id) == "join" or room.history_visibility == "world_readable":
             return self._store.position
-        membership = await self._store.find_membership(room.room_id, user_id)
-        return self._store.position if membership is None else membership.position
+        left_at = (await self._visibility.view(room, user_id)).left_at
+        return self._store.position if left_at is None else left_at
 
     async def _around(
         self, room: LiveRoom, place: int, limit: int, event_filter: RoomEventFilter, *, backwards: bool

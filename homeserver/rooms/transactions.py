@@ -21,6 +21,13 @@ def transaction_key(device_id: str, event_type: str, txn_id: str) -> str:
     return SEPARATOR.join((device_id, event_type, txn_id))
 
 
+def split_transaction_key(key: str) -> tuple[str, str, str]:
+    """(device id, event type, transaction id) of what `transaction_key` made; clients may put anything in the last."""
+    device_id, _, rest = key.partition(SEPARATOR)
+    event_type, _, txn_id = rest.partition(SEPARATOR)
+    return device_id, event_type, txn_id
+
+
 class SendTransactions:
     """Remembers which event a transaction made."""
 

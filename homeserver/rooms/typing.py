@@ -9,6 +9,7 @@ from homeserver.clock import Clock, Timer
 from homeserver.notifier import Notifier
 from homeserver.protocol.errors import Forbidden
 from homeserver.rooms.live_room import LiveRooms
+from homeserver.stream import Change, Stream
 
 MAX_TIMEOUT_MS: Final = 120_000
 DEFAULT_TIMEOUT_MS: Final = 30_000
@@ -17,7 +18,7 @@ DEFAULT_TIMEOUT_MS: Final = 30_000
 class Typing:
     """Typing notifications of rooms. Spec: Client-Server API, "Typing notifications"."""
 
-    def __init__(self, *, rooms: LiveRooms, notifier: Notifier, clock: Clock) -> None:
+    def __init__(self, *, rooms: LiveRooms, stream: Stream, notifier: Notifier, clock: Clock) -> None:
         self._rooms = rooms
         self._notifier = notifier
         self._clock = clock
@@ -25,6 +26,7 @@ class Typing:
         self._typing: dict[str, dict[str, Timer]] = {}
         self._changed: dict[str, int] = {}
         self._listeners: list[Callable[[str], None]] = []
+        stream.listen(self._stream_moved)
 
     def listen(self, listener: Callable[[str], None]) -> None:
         """Call `listener(room_id)` whenever who types in a room changes."""
@@ -61,6 +63,16 @@ class Typing:
         if not typists:
             del self._typing[room_id]
         self._announce(room_id)
+
+    def _stream_moved(self, kind: Change, position: int, rooms: tuple[str, ...], users: tuple[str, ...]) -> None:
+        """Whoever left a room does not type there (G06)."""
+        if kind is Change.MEMBERSHIP and self._typing:
+            for room_id, typists in list(self._typing.items()):
+                for user_id in users:
+                    if user_id in typists:
+                        room = self._rooms.peek(room_id)
+                        if room is None or room.membership(user_id) != "join":
+                            self.stop(user_id, room_id)
 
     def who(self, room_id: str) -> list[str]:
         """Who types in a room."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
-from homeserver.protocol.history_visibility import DEFAULT_VISIBILITY, Visibility, may_see, visibility_of
+from homeserver.protocol.history_visibility import DEFAULT_VISIBILITY, Visibility, allows, may_see, visibility_of
 from homeserver.rooms.live_room import MEMBER, LiveRoom, membership_of
 from homeserver.storage.events import ACCEPTED, EventStore, StoredEvent
 from homeserver.storage.rooms import RoomStore
@@ -33,6 +33,23 @@ class RoomView:
     def was_joined(self) -> bool:
         """Whether the user was ever in the room."""
         return self._last_join is not None
+
+    @property
+    def left_at(self) -> int | None:
+        """Where the user's last stay in the room ended; None when it has not, or there was none."""
+        if self._last_join is None:
+            return None
+        for place, membership in zip(self._membership_places, self._memberships, strict=True):
+            if place > self._last_join and membership != "join":
+                return place
+        return None
+
+    def shows_place(self, position: int) -> bool:
+        """Whether the user may know how the room was just after `position` (G01)."""
+        place = bisect_right(self._visibility_places, position)
+        visibility = self._visibilities[place - 1] if place else DEFAULT_VISIBILITY
+        joined_later = self._last_join is not None and self._last_join > position
+        return allows(visibility, self.membership_at(position), joined_later)
 
     def membership_at(self, position: int) -> str:
         """The user's membership just after `position`."""
@@ -79,14 +96,20 @@ class RoomVisibility:
         self, room: LiveRoom, user_id: str, events: Iterable[StoredEvent]
     ) -> list[tuple[StoredEvent, str]]:
         """Those of `events` that the user may see, each with the user's membership when it was sent."""
+        if room.membership(user_id) != "join" and not await self.may_read(room, user_id):
+            return []
         view = await self.view(room, user_id)
         return [(stored, view.membership_at(stored.position)) for stored in events if view.shows(stored)]
 
     async def may_read(self, room: LiveRoom, user_id: str) -> bool:
-        """Whether the user may ask about the room at all: is or was a member, or anybody may read it."""
+        """Whether the user may ask about the room at all: is or was a member and has not forgotten it, is invited, or
+        anybody may read it."""
         if room.membership(user_id) == "join" or room.history_visibility == "world_readable":
             return True
-        return await self._store.find_membership(room.room_id, user_id) is not None
+        membership = await self._store.find_membership(room.room_id, user_id)
+        if membership is None or membership.forgotten:
+            return False
+        return membership.membership == "invite" or (await self.view(room, user_id)).was_joined
 
     async def _values(self, room: LiveRoom, key: tuple[str, str]) -> list[tuple[int, StoredEvent | None]]:
         history = await self._store.list_key_history(room.room_id, key)

@@ -219,12 +219,14 @@ class EventStore:
         )
         return found is not None
 
-    async def find_nearest(self, room_id: str, timestamp_ms: int, *, forward: bool) -> tuple[str, int, int] | None:
-        """(event_id, origin_server_ts, position) of the accepted event closest to a time, at or after or before it."""
+    async def list_nearest(
+        self, room_id: str, timestamp_ms: int, *, forward: bool, limit: int
+    ) -> list[tuple[str, int]]:
+        """(event_id, origin_server_ts) of the accepted events at or after a time, or at or before it, nearest first."""
         comparison, order = (">=", "ASC") if forward else ("<=", "DESC")
-        row = await self._db.fetch_one(
-            "SELECT event_id, origin_server_ts, position FROM events WHERE room_id = ? AND status = 0"
-            f" AND origin_server_ts {comparison} ? ORDER BY origin_server_ts {order}, position {order} LIMIT 1",
-            (room_id, timestamp_ms),
+        rows = await self._db.fetch_all(
+            "SELECT event_id, origin_server_ts FROM events WHERE room_id = ? AND status = 0"
+            f" AND origin_server_ts {comparison} ? ORDER BY origin_server_ts {order}, position {order} LIMIT ?",
+            (room_id, timestamp_ms, limit),
         )
-        return None if row is None else (row[0], row[1], row[2])
+        return [(row[0], row[1]) for row in rows]

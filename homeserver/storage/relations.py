@@ -142,3 +142,18 @@ class RelationStore:
         )
         found = await self._events.find_events(room_id, version, [row[0] for row in rows])
         return sorted(found, key=lambda stored: stored.position, reverse=newest_first)
+
+    async def list_child_ids(
+        self, room_id: str, event_ids: Sequence[str], *, limit: int
+    ) -> list[tuple[str, str, str, int]]:
+        """(event id, relation, type, position) of the accepted events of a room that relate to any of these."""
+        found: list[tuple[str, str, str, int]] = []
+        for start in range(0, len(event_ids), 500):
+            part = event_ids[start : start + 500]
+            rows = await self._db.fetch_all(
+                "SELECT event_id, relation, type, position FROM events WHERE room_id = ? AND status = 0"
+                f" AND relates_to IN ({', '.join('?' * len(part))}) ORDER BY position LIMIT ?",
+                (room_id, *part, limit),
+            )
+            found += [(row[0], row[1], row[2], row[3]) for row in rows]
+        return found[:limit]

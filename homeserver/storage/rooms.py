@@ -75,14 +75,16 @@ class RoomStore:
         )
 
     def set_membership(self, txn: Transaction, membership: Membership) -> None:
-        """The user's newest membership. Said again by a newer event (a changed name, say), it began when it began."""
-        txn.put(
+        """The user's newest membership. Said again by a newer event (a changed name, say), it began when it began.
+
+        Each change is written, also of several in one batch: who leaves and comes back begins anew.
+        """
+        txn.add(
             "INSERT INTO memberships (user_id, room_id, membership, event_id, sender, position, forgotten)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, room_id) DO UPDATE SET"
             " membership = excluded.membership, event_id = excluded.event_id, sender = excluded.sender, position ="
             " CASE WHEN memberships.membership = excluded.membership THEN memberships.position"
             " ELSE excluded.position END, forgotten = excluded.forgotten",
-            (membership.user_id, membership.room_id),
             (
                 membership.user_id,
                 membership.room_id,

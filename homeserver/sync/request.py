@@ -31,8 +31,10 @@ class SyncRequest:
 class SyncRun:
     """One look at the stream, from `since` to `now`, for one device.
 
-    `joined`: the rooms that the user is in, with the live room; `newly_joined`: those of them joined after `since`, or
-    all of them on an initial sync. `response`: what the sections add to.
+    `joined`: the rooms that the user is in and the filter lets pass, with the live room; `newly_joined`: those of them
+    joined after `since`, or all of them on an initial sync. `all_joined`: the user's rooms whatever the filter says;
+    `joined_at`: since when. `newly_left`: those where the user's newest membership, of after `since`, is another one.
+    `response`: what the sections add to.
     """
 
     request: SyncRequest
@@ -42,6 +44,8 @@ class SyncRun:
     memberships: list[Membership]
     ignored: frozenset[str]
     joined: dict[str, LiveRoom] = field(default_factory=dict)
+    all_joined: dict[str, LiveRoom] = field(default_factory=dict)
+    joined_at: dict[str, int] = field(default_factory=dict)
     newly_joined: set[str] = field(default_factory=set)
     newly_left: set[str] = field(default_factory=set)
     response: dict[str, Any] = field(default_factory=dict)

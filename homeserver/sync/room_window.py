@@ -6,7 +6,7 @@ This is the part that /sync and its relatives share. A window whose events are a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from homeserver.protocol.events import Event
@@ -21,14 +21,16 @@ MAX_SCANNED: Final = 1_000
 
 @dataclass(slots=True)
 class Window:
-    """`events`: those to show, oldest first, each with the reader's membership then. `start`: the position before the
-    first event that was looked at. `limited`: there is more between `after` and `start`. `all_events`: everything that
-    was looked at, hidden events included, oldest first."""
+    """`events`: those to show, oldest first, each with the reader's membership then. `start`: the place just before the
+    first of them. `limited`: there is more between `after` and `start`. `all_events`: everything after `start` that was
+    looked at, hidden events included, oldest first. `unseen`: state of a key that changed after `start` without any
+    event of `events` saying so, because a filter or the history visibility hides it."""
 
     events: list[tuple[StoredEvent, str]]
     start: int
     limited: bool
     all_events: list[StoredEvent]
+    unseen: dict[StateKey, StoredEvent] = field(default_factory=dict)
 
 
 class RoomWindows:
@@ -118,10 +120,12 @@ class RoomWindows:
             index = 0
         chosen.reverse()
         limited = index > 0 or not complete
-        begins_here = scanned[index].position - 1 if index < len(scanned) else up_to
-        start = floor if index == 0 and complete else begins_here
         looked_at = [stored for stored in scanned[index:] if stored.position <= up_to]
-        return Window(chosen, start, limited, looked_at)
+        if len(looked_at) == len(chosen) and not limited:
+            return Window(chosen, floor, limited, looked_at)
+        start = chosen[0][0].position - 1 if chosen else up_to
+        looked_at = [stored for stored in looked_at if stored.position > start]
+        return Window(chosen, start, limited, looked_at, _unseen(chosen, looked_at))
 
     # ---- state around a window
 
@@ -141,12 +145,13 @@ class RoomWindows:
             for (event_type, state_key), event_id in ids.items()
             if wanted is None or event_type != MEMBER or state_key in wanted
         ]
-        return await self._events.find_events(room.room_id, room.version, chosen)
+        found = await self._events.find_events(room.room_id, room.version, chosen)
+        return _with_unseen(found, window, wanted)
 
     async def _undo(self, room: LiveRoom, window: Window, members: Iterable[str] | None) -> list[StoredEvent]:
         before: dict[StateKey, Event | None] = {}
         for stored in reversed(window.all_events):
-            if stored.event.state_key is not None:
+            if stored.event.state_key is not None and stored.event.key not in window.unseen:
                 before[stored.event.key] = stored.replaces
         if members is None:
             members = [key[1] for key in room.state_ids if key[0] == MEMBER]
@@ -162,6 +167,14 @@ class RoomWindows:
         if earlier:
             state += await self._events.find_events(room.room_id, room.version, earlier)
         return state
+
+    async def state_since(
+        self, room: LiveRoom, window: Window, after: int, *, members: Iterable[str] | None
+    ) -> list[StoredEvent]:
+        """What a reader who knows the state at `after` and will be shown a window needs besides; members as above."""
+        wanted = None if members is None else frozenset(members)
+        found = await self.state_between(room, after, window.start, members=wanted)
+        return _with_unseen(found, window, wanted)
 
     async def state_between(
         self, room: LiveRoom, after: int, up_to: int, *, members: Iterable[str] | None
@@ -190,6 +203,15 @@ class RoomWindows:
         ]
         return await self._events.find_events(room.room_id, room.version, chosen) if chosen else []
 
+    async def member_changes(self, room: LiveRoom, after: int, up_to: int) -> list[StoredEvent]:
+        """The member events of (after, up_to], each with what it replaced."""
+        recent = room.recent(after)
+        if recent is not None:
+            return [stored for stored in recent if stored.event.type == MEMBER and stored.position <= up_to]
+        changes = await self._store.list_state_changes(room.room_id, after, up_to, event_type=MEMBER)
+        ids = [event_id for _, _, event_id in changes if event_id is not None]
+        return await self._events.find_events(room.room_id, room.version, ids) if ids else []
+
     async def was_joined_at(self, room_id: str, version_room: LiveRoom, user_id: str, position: int) -> bool:
         """Whether the user was in the room just after a position."""
         ids = await self._store.list_state_ids_at(room_id, position, keys=[(MEMBER, user_id)])
@@ -197,3 +219,25 @@ class RoomWindows:
             return False
         found = await self._events.find_events(room_id, version_room.version, list(ids.values()))
         return bool(found) and found[0].event.content.get("membership") == "join"
+
+
+def _unseen(shown: Iterable[tuple[StoredEvent, str]], looked_at: Iterable[StoredEvent]) -> dict[StateKey, StoredEvent]:
+    """The newest value of each key that changed among `looked_at` and not among those that are shown."""
+    said = {stored.event.key for stored, _ in shown if stored.event.state_key is not None}
+    return {
+        stored.event.key: stored
+        for stored in looked_at
+        if stored.event.state_key is not None and stored.event.key not in said
+    }
+
+
+def _with_unseen(found: list[StoredEvent], window: Window, members: frozenset[str] | None) -> list[StoredEvent]:
+    """`found` with what the window hides in place of what that replaced; of members only these, or all for None."""
+    if not window.unseen:
+        return found
+    kept = [stored for stored in found if stored.event.key not in window.unseen]
+    return kept + [
+        stored
+        for (event_type, state_key), stored in window.unseen.items()
+        if members is None or event_type != MEMBER or state_key in members
+    ]

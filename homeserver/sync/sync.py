@@ -103,6 +103,7 @@ class Sync:
             memberships=await self._user_rooms.of_user(requester.user_id),
             ignored=await self._account_data.ignored_users(requester.user_id),
         )
+        await self._to_device.add_to(run)  # first: `run.now` may end where the messages of one answer do
         await self._find_joined(run)
         for section in self._sections:
             await section.add_to(run)
@@ -115,9 +116,11 @@ class Sync:
             if membership.position > run.now.position:
                 continue
             if membership.membership == "join":
+                room = self._rooms.peek(room_id) or await self._rooms.get(room_id)
+                run.all_joined[room_id] = room
+                run.joined_at[room_id] = membership.position
                 if not room_filter.allows_room(room_id):
                     continue
-                room = self._rooms.peek(room_id) or await self._rooms.get(room_id)
                 run.joined[room_id] = room
                 # `position` is where this joining began: whoever was away in between is shown the room anew.
                 if run.is_initial or membership.position > run.after:

@@ -23,7 +23,7 @@ from homeserver.users.access_tokens import AccessTokens
 from homeserver.users.hooks import UserHooks
 from homeserver.users.last_seen import LastSeen
 
-MAXIMUM_NAME_LENGTH = 100
+MAXIMUM_NAME_LENGTH = 255
 """Characters of a display name of a device (row D08)."""
 
 

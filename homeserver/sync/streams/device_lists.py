@@ -6,14 +6,16 @@ from homeserver.rooms.live_room import LiveRooms
 from homeserver.storage.device_lists import DeviceListStore
 from homeserver.stream import Change, Stream
 from homeserver.sync.request import SyncRun
+from homeserver.sync.room_window import RoomWindows
 
 
 class DeviceListSection:
     """`device_lists`. Spec: Client-Server API, "Tracking the device list for a user"."""
 
-    def __init__(self, device_lists: DeviceListStore, rooms: LiveRooms, stream: Stream) -> None:
+    def __init__(self, device_lists: DeviceListStore, rooms: LiveRooms, windows: RoomWindows, stream: Stream) -> None:
         self._device_lists = device_lists
         self._rooms = rooms
+        self._windows = windows
         self._stream = stream
 
     async def add_to(self, run: SyncRun) -> None:
@@ -31,28 +33,31 @@ class DeviceListSection:
             for user_id in await self._device_lists.list_changed_users(run.after, run.now.position):
                 if user_id == run.user_id or self._shares_room(run, user_id):
                     changed.add(user_id)
-        for room_id in run.newly_joined:
-            changed.update(run.joined[room_id].joined_members())
-        for room_id, room in run.joined.items():
-            if room_id in run.newly_joined:
+        for membership in run.memberships:
+            if membership.membership == "join" and run.after < membership.position <= run.now.position:
+                changed.update(run.all_joined[membership.room_id].joined_members())
+        for room in run.all_joined.values():
+            if room.last_position <= run.after:
                 continue
-            for stored in room.recent(run.after) or ():
-                event = stored.event
-                if event.type != "m.room.member" or event.state_key in (None, run.user_id):
+            for stored in await self._windows.member_changes(room, run.after, run.now.position):
+                member = stored.event.state_key
+                if member is None or member == run.user_id:
                     continue
-                member = str(event.state_key)
+                was_joined = stored.replaces is not None and stored.replaces.content.get("membership") == "join"
                 if room.membership(member) == "join":
-                    if stored.replaces is None or stored.replaces.content.get("membership") != "join":
+                    if not was_joined:
                         changed.add(member)
-                elif not self._shares_room(run, member):
+                elif was_joined and not self._shares_room(run, member):
                     left.add(member)
         for room_id in run.newly_left:
             gone = await self._rooms.find(room_id)
-            for member in gone.joined_members() if gone is not None else ():
+            # Who was only invited or knocked shared the room with nobody, and does not learn here who is in it.
+            if gone is None or not await self._windows.was_joined_at(room_id, gone, run.user_id, run.after):
+                continue
+            for member in gone.joined_members():
                 if member != run.user_id and not self._shares_room(run, member):
                     left.add(member)
-        changed.discard("")
         return changed, left - changed
 
     def _shares_room(self, run: SyncRun, user_id: str) -> bool:
-        return any(room.members.get(user_id) == "join" for room in run.joined.values())
+        return any(room.members.get(user_id) == "join" for room in run.all_joined.values())

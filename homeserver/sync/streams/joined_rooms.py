@@ -56,9 +56,10 @@ class JoinedRoomSection:
             own_receipts = {}
             for receipt in await self._receipts.list_own(run.user_id):
                 own_receipts.setdefault(receipt.room_id, []).append(receipt)
-        read_changed = not run.is_initial and self._stream.changed_since(
-            Change.PRIVATE_RECEIPTS, run.user_id, run.after
-        )
+        read: set[str] = set()
+        if not run.is_initial and self._stream.changed_since(Change.PRIVATE_RECEIPTS, run.user_id, run.after):
+            own = await self._receipts.list_own(run.user_id)
+            read = {receipt.room_id for receipt in own if receipt.position > run.after}
         for room_id, room in run.joined.items():
             is_new = room_id in run.newly_joined
             has_events = is_new or (
@@ -66,9 +67,11 @@ class JoinedRoomSection:
             )
             if has_events or run.request.full_state:
                 await self._add_room(run, room, is_new=is_new)
-            if has_events or read_changed or run.request.full_state or room_id in run.rooms.get("join", {}):
+            if has_events or room_id in read or run.request.full_state or room_id in run.rooms.get("join", {}):
                 receipts = None if own_receipts is None else own_receipts.get(room_id, [])
-                counts = await self._counts.of_room(run.user_id, room, run.now.position, own_receipts=receipts)
+                counts = await self._counts.of_room(
+                    run.user_id, room, run.now.position, own_receipts=receipts, joined_at=run.joined_at[room_id]
+                )
                 add_counts(run.joined_section(room_id), counts, run.request.filter)
 
     async def _add_room(self, run: SyncRun, room: LiveRoom, *, is_new: bool) -> None:
@@ -99,7 +102,7 @@ class JoinedRoomSection:
         }
         name = "state_after" if run.request.use_state_after else "state"
         section[name] = {"events": await self.state_events(run, room, state)}
-        if is_new or _has_member(window.all_events) or _has_member(state):
+        if is_new or run.request.full_state or window.start > run.after or _changes_summary(window.all_events):
             section["summary"] = room_summary(room, run.user_id)
 
     async def _state(self, run: SyncRun, room: LiveRoom, window: Window, shown_before: int | None) -> list[StoredEvent]:
@@ -110,15 +113,16 @@ class JoinedRoomSection:
             if shown_before is None:
                 members.add(run.user_id)
                 members.update(heroes(room, run.user_id))
-        up_to = run.now.position if run.request.use_state_after else window.start
         if shown_before is None:
             if run.request.use_state_after:
                 nothing = Window([], run.now.position, False, [])
                 found = await self._windows.state_before(room, nothing, run.now.position, members=members)
             else:
                 found = await self._windows.state_before(room, window, run.now.position, members=members)
+        elif run.request.use_state_after:
+            found = await self._windows.state_between(room, shown_before, run.now.position, members=members)
         else:
-            found = await self._windows.state_between(room, shown_before, up_to, members=members)
+            found = await self._windows.state_since(room, window, shown_before, members=members)
         if lazy and members is not None:
             found = await self._with_lazy_members(run, room, window, found, members)
         return found
@@ -138,14 +142,15 @@ class JoinedRoomSection:
         for stored in state:
             if stored.event.type == MEMBER:
                 member = stored.event.state_key or ""
-                sent = self._lazy_members.is_sent(device, room.room_id, member, stored.event_id)
+                sent = self._lazy_members.is_sent(device, room.room_id, member, stored.event_id, run.after)
                 if stored.event_id in in_timeline or (sent and not redundant and not run.is_initial):
                     continue
-                self._lazy_members.note_sent(device, room.room_id, member, stored.event_id)
+                self._lazy_members.note_sent(device, room.room_id, member, stored.event_id, run.now.position)
             kept.append(stored)
         for stored, _ in window.events:
             if stored.event.type == MEMBER and stored.event.state_key is not None:
-                self._lazy_members.note_sent(device, room.room_id, stored.event.state_key, stored.event_id)
+                user_id, event_id = stored.event.state_key, stored.event_id
+                self._lazy_members.note_sent(device, room.room_id, user_id, event_id, run.now.position)
         return kept
 
     async def events(self, run: SyncRun, room: LiveRoom, events: list[tuple[StoredEvent, str]]) -> list[Any]:
@@ -179,8 +184,8 @@ class JoinedRoomSection:
         return only_fields(msgspec.json.decode(raw), wanted.event_fields)
 
 
-def _has_member(events: Iterable[StoredEvent]) -> bool:
-    return any(stored.event.type == MEMBER for stored in events)
+def _changes_summary(events: Iterable[StoredEvent]) -> bool:
+    return any(stored.event.type in (MEMBER, "m.room.name", "m.room.canonical_alias") for stored in events)
 
 
 def add_counts(section: dict[str, Any], counts: RoomCounts, wanted: Filter) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from homeserver.rooms.live_room import LiveRooms
+from homeserver.rooms.live_room import LiveRoom, LiveRooms
 from homeserver.rooms.tokens import place_after
+from homeserver.rooms.visibility import RoomVisibility
 from homeserver.storage.events import EventStore, StoredEvent
 from homeserver.storage.rooms import Membership
 from homeserver.sync.request import SyncRun
-from homeserver.sync.room_window import RoomWindows
+from homeserver.sync.room_window import RoomWindows, Window
 from homeserver.sync.streams.joined_rooms import JoinedRoomSection
 
 
@@ -20,6 +21,7 @@ class LeftRoomSection:
         rooms: LiveRooms,
         events: EventStore,
         windows: RoomWindows,
+        visibility: RoomVisibility,
         joined: JoinedRoomSection,
         limit_default: int = 10,
         limit_max: int = 100,
@@ -27,6 +29,7 @@ class LeftRoomSection:
         self._rooms = rooms
         self._events = events
         self._windows = windows
+        self._visibility = visibility
         self._joined = joined
         self._limit_default = limit_default
         self._limit_max = limit_max
@@ -46,6 +49,7 @@ class LeftRoomSection:
         room = await self._rooms.find(membership.room_id)
         if room is None:
             return
+        left_at = (await self._visibility.view(room, run.user_id)).left_at
         after = None if run.is_initial or run.request.full_state else run.after
         was_joined = after is not None and await self._windows.was_joined_at(room.room_id, room, run.user_id, after)
         event_filter = run.request.filter.room.timeline
@@ -54,7 +58,7 @@ class LeftRoomSection:
             room,
             run.user_id,
             after=after,
-            up_to=membership.position,
+            up_to=membership.position if left_at is None else left_at,
             limit=limit,
             event_filter=event_filter,
             ignored=run.ignored,
@@ -65,13 +69,7 @@ class LeftRoomSection:
             own = await self._own_event(room.room_id, membership)
             if own is not None and event_filter.matches_event(own.event):
                 events = [*events, (own, membership.membership)][-limit:]
-        if not was_joined and not any(stored.event.sender != run.user_id for stored, _ in events) and after is not None:
-            # An invite that was declined, or a knock: there is nothing of the room to show but that.
-            state: list[StoredEvent] = []
-        elif after is not None and was_joined:
-            state = await self._windows.state_between(room, after, window.start, members=None)
-        else:
-            state = await self._windows.state_before(room, window, membership.position, members=None)
+        state = await self._state(run, room, window, after if was_joined else None, left_at)
         run.rooms.setdefault("leave", {})[room.room_id] = {
             "timeline": {
                 "events": await self._joined.events(run, room, events),
@@ -84,6 +82,22 @@ class LeftRoomSection:
                 )
             },
         }
+
+    async def _state(
+        self, run: SyncRun, room: LiveRoom, window: Window, known: int | None, left_at: int | None
+    ) -> list[StoredEvent]:
+        """The room's state as the user left it, or what changed since the place that is `known`; nothing to those who
+        were never in the room, such as whoever declined an invite (G02), nor after they left (G03)."""
+        whole = run.is_initial or run.request.full_state
+        if left_at is None or (known is None and not whole and left_at <= run.after):
+            return []
+        if run.request.use_state_after:
+            if known is not None:
+                return await self._windows.state_between(room, known, left_at, members=None)
+            return await self._windows.state_before(room, Window([], left_at, False, []), left_at, members=None)
+        if known is not None:
+            return await self._windows.state_since(room, window, known, members=None)
+        return await self._windows.state_before(room, window, left_at, members=None)
 
     async def _own_event(self, room_id: str, membership: Membership) -> StoredEvent | None:
         room = await self._rooms.get(room_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from homeserver.rooms.receipts import Receipts, receipts_content
+from homeserver.rooms.receipts import Receipts, receipts_contents
 from homeserver.stream import Change, Stream
 from homeserver.sync.request import SyncRun
 
@@ -31,7 +31,7 @@ class ReceiptSection:
             if not room_ids:
                 continue
             for room_id, receipts in (await self._receipts.list_changed(room_ids, after)).items():
-                content = receipts_content([one for one in receipts if one.user_id not in run.ignored], run.user_id)
-                if content:
+                shown = [one for one in receipts if one.user_id not in run.ignored]
+                for content in receipts_contents(shown, run.user_id):
                     section = run.joined_section(room_id).setdefault("ephemeral", {"events": []})
                     section["events"].append({"type": "m.receipt", "content": content})

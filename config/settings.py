@@ -176,7 +176,6 @@ class Presence(Struct, frozen=True, kw_only=True):
 class UserDirectory(Struct, frozen=True, kw_only=True):
     """Finding people."""
 
-    enabled: Annotated[bool, doc("False: searches find nobody.")] = True
     search_all_users: Annotated[
         bool, doc("True: everybody finds everybody; False: people who share a room or are in a public one.")
     ] = False

@@ -32,7 +32,7 @@ def setting_names(section: inspect.StructType | None = None, path: str = "") -> 
     """The path of every setting that is no section; an item of a list is `[]`."""
     found: list[str] = []
     for entry in entries(section):
-        if entry.section is None or entry.is_small:
+        if entry.section is None or path == "rate_limits.":
             found.append(f"{path}{entry.name}")
         else:
             found += setting_names(entry.section, f"{path}{entry.name}{'[]' if entry.is_list else ''}.")

@@ -90,6 +90,12 @@ class Accounts:
         if await self._store.find_account(user_id) is None:
             await self.create_account(user_id, appservice_id=appservice_id)
 
+    async def ensure_sender(self, user_id: UserId, appservice_id: str) -> Account:
+        """The account of an application service's own user (`sender_localpart`), made when it is first needed."""
+        account = Account(user_id=user_id, created_ts=self._clock.now_ms(), appservice_id=appservice_id)
+        await self._db.write(lambda txn: self.add_account(txn, account))
+        return await self._store.get_account(user_id)
+
     async def add_account(self, txn: Transaction, account: Account, display_name: str | None = None) -> bool:
         """The same inside a bigger transaction; False if the name is taken."""
         if not await self._store.add_account(txn, account):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from homeserver.clock import Clock
 from homeserver.protocol.errors import Forbidden, UnknownDevice, UnknownToken, UserLocked
-from homeserver.storage.accounts import AccountStore
+from homeserver.protocol.identifiers import parse_user_id
 from homeserver.storage.devices import DeviceStore
 from homeserver.users.access_tokens import AccessTokens
+from homeserver.users.accounts import Accounts
 from homeserver.users.appservices import Appservice, AppserviceRegistry
 from homeserver.users.last_seen import LastSeen
 from homeserver.users.requester import Requester
@@ -22,7 +23,7 @@ class Authentication:
     def __init__(
         self,
         tokens: AccessTokens,
-        accounts: AccountStore,
+        accounts: Accounts,
         devices: DeviceStore,
         appservices: AppserviceRegistry,
         last_seen: LastSeen,
@@ -81,20 +82,20 @@ class Authentication:
             return ghosts[(appservice.id, device_id)]
         forgotten = self._tokens.forgotten
         account = await self._accounts.find_account(user_id)
+        if account is None and user_id == appservice.sender:
+            account = await self._accounts.ensure_sender(parse_user_id(user_id), appservice.id)
         if account is None or account.is_deactivated:
-            if user_id != appservice.sender:
-                raise Forbidden("This application service has not registered that user.")
-        elif account.is_locked:
+            raise Forbidden("This application service has not registered that user.")
+        if account.is_locked:
             raise UserLocked("This account has been locked.", soft_logout=True)
         if device_id is not None and await self._devices.find_device(user_id, device_id) is None:
             raise UnknownDevice("This user has no such device.")
         requester = Requester(
             user_id=user_id,
             device_id=device_id,
-            is_guest=account is not None and account.is_guest,
-            is_suspended=account is not None and account.is_suspended,
+            is_guest=account.is_guest,
+            is_suspended=account.is_suspended,
             appservice_id=appservice.id,
         )
-        if account is not None:
-            self._tokens.remember_ghost(appservice.id, requester, forgotten)
+        self._tokens.remember_ghost(appservice.id, requester, forgotten)
         return requester

@@ -160,9 +160,7 @@ def build_user_services(
     logins = Logins(db, account_store, token_store, tokens, devices, password_check, clock, server_name)
     stages = _stages(logins, RegistrationStages(registration_tokens, hooks, clock))
     interactive_auth = InteractiveAuth(db, InteractiveSessionStore(db), clock, stages, _params(settings.registration))
-    authentication = Authentication(
-        tokens, account_store, device_store, appservices or NoAppservices(), last_seen, clock
-    )
+    authentication = Authentication(tokens, accounts, device_store, appservices or NoAppservices(), last_seen, clock)
     registration = Registration(
         db,
         accounts,

@@ -30,6 +30,8 @@ async def test_F10_application_service_acts_as_its_own_registered_users_only() -
     alice = await server.register("alice")
     token = IRC.as_token
     assert (await server.get("/account/whoami", token=token)).json == {"user_id": IRC.sender, "is_guest": False}
+    name = {"displayname": "IRC"}
+    assert (await server.put(f"/profile/{IRC.sender}/displayname", name, token=token)).status == 200
     ghost = f"@_irc_bob:{SERVER_NAME}"
     unregistered = await server.get("/account/whoami", token=token, user_id=ghost)
     assert (unregistered.status, unregistered.json["errcode"]) == (403, "M_FORBIDDEN")

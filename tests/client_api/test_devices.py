@@ -60,8 +60,8 @@ async def test_device_of_nobody_is_not_found(server: UserServer) -> None:
 async def test_D08_name_of_a_device_has_a_bound(server: UserServer) -> None:
     alice = await server.register("alice")
     path = f"/devices/{alice.device_id}"
-    assert (await server.put(path, {"display_name": "界" * 100}, token=alice.token)).status == 200
-    answer = await server.put(path, {"display_name": "x" * 101}, token=alice.token)
+    assert (await server.put(path, {"display_name": "界" * 255}, token=alice.token)).status == 200
+    answer = await server.put(path, {"display_name": "x" * 256}, token=alice.token)
     assert (answer.status, answer.json["errcode"]) == (413, "M_TOO_LARGE")
     assert (await server.put(path, {"display_name": 5}, token=alice.token)).json["errcode"] == "M_BAD_JSON"
 

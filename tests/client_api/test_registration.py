@@ -141,7 +141,7 @@ async def test_weak_passwords_are_refused_before_authentication(server: UserServ
         ([], "M_BAD_JSON"),
         ({"device_id": "x" * 256, "auth": {"type": "m.login.dummy"}}, "M_INVALID_PARAM"),
         ({"device_id": "", "auth": {"type": "m.login.dummy"}}, "M_INVALID_PARAM"),
-        ({"initial_device_display_name": "x" * 101, "auth": {"type": "m.login.dummy"}}, "M_TOO_LARGE"),
+        ({"initial_device_display_name": "x" * 256, "auth": {"type": "m.login.dummy"}}, "M_TOO_LARGE"),
     ],
 )
 async def test_bad_bodies_are_refused(server: UserServer, body: object, errcode: str) -> None:

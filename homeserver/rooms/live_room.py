@@ -208,8 +208,10 @@ class LiveRoom:
                 stored.replaces = replacement.event
             if stored.redacted_because is not None and stored.redacted_because.event_id == event_id:
                 stored.redacted_because = replacement.event
+        if replacement.event.state_key is None:
+            return
         key = replacement.event.key
-        if key is not None and self.state_ids.get(key) == event_id:
+        if self.state_ids.get(key) == event_id:
             if key[0] == MEMBER:
                 self.member_events[key[1]] = replacement
             else:

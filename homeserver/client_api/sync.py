@@ -31,13 +31,15 @@ class SyncApi:
     async def get_sync(self, request: Request) -> Response:
         since = query_string(request, "since", None)
         presence = query_enum(request, "set_presence", _Presence.ONLINE, _Presence)
-        unstable = "org.matrix.msc4222.use_state_after"
+        stable = query_bool(request, "use_state_after", False)
+        unstable = query_bool(request, "org.matrix.msc4222.use_state_after", False)
         wanted = SyncRequest(
             requester=request.user,
             filter=await self._filter(request),
             since=StreamToken.parse(since) if since else None,
             full_state=query_bool(request, "full_state", False),
-            use_state_after=query_bool(request, "use_state_after", query_bool(request, unstable, False)),
+            use_state_after=stable or unstable,
+            state_after_name="state_after" if stable else "org.matrix.msc4222.state_after",
             timeout_ms=query_int(request, "timeout", 0, 0, self._timeout_max_ms, clamp=True),
             set_presence=presence.value,
         )

@@ -16,13 +16,18 @@ from homeserver.users.requester import Requester
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """`since` None asks for everything. `timeout_ms`: how long to wait when there is nothing new."""
+    """`since` None asks for everything. `timeout_ms`: how long to wait when there is nothing new.
+
+    `state_after_name`: what the state after the timeline is called; who asks by the name of MSC4222 (matrix-js-sdk)
+    looks for the answer under that name alone.
+    """
 
     requester: Requester
     filter: Filter = DEFAULT_FILTER
     since: StreamToken | None = None
     full_state: bool = False
     use_state_after: bool = False
+    state_after_name: str = "state_after"
     timeout_ms: int = 0
     set_presence: State = "online"
 

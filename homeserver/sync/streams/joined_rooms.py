@@ -100,7 +100,7 @@ class JoinedRoomSection:
             "limited": window.limited,
             "prev_batch": place_after(window.start),
         }
-        name = "state_after" if run.request.use_state_after else "state"
+        name = run.request.state_after_name if run.request.use_state_after else "state"
         section[name] = {"events": await self.state_events(run, room, state)}
         if is_new or run.request.full_state or window.start > run.after or _changes_summary(window.all_events):
             section["summary"] = room_summary(room, run.user_id)

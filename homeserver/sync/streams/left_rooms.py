@@ -76,7 +76,7 @@ class LeftRoomSection:
                 "limited": window.limited,
                 "prev_batch": place_after(window.start),
             },
-            "state_after" if run.request.use_state_after else "state": {
+            run.request.state_after_name if run.request.use_state_after else "state": {
                 "events": await self._joined.state_events(
                     run, room, [one for one in state if run.request.filter.room.state.matches_event(one.event)]
                 )

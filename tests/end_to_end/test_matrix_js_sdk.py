@@ -36,14 +36,15 @@ def node() -> str:
     assert npm is not None, f"Node.js {NODE_MAJOR} or newer is needed for matrix-js-sdk: install nodejs and npm"
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     assert int(version[1:].partition(".")[0]) >= NODE_MAJOR, f"Node.js {NODE_MAJOR} or newer is needed, not {version}"
-    done = FOLDER / "node_modules" / ".package-lock.json"
+    done = FOLDER / "node_modules" / ".installed"
     with (FOLDER / "package-lock.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists() or done.stat().st_mtime < (FOLDER / "package.json").stat().st_mtime:
+        wanted = lock.read()
+        if not done.exists() or done.read_text() != wanted:
             command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
             result = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
             assert result.returncode == 0, f"npm could not install matrix-js-sdk:\n{result.stderr[-2000:]}"
-            done.touch()
+            done.write_text(wanted)
     return node
 
 

@@ -90,6 +90,9 @@ class Sync:
 
     async def _look(self, request: SyncRequest) -> SyncRun:
         requester = request.requester
+        # The user is registered with all rooms before the place is taken: whatever comes after it wakes the user.
+        memberships = await self._user_rooms.of_user(requester.user_id)
+        ignored = await self._account_data.ignored_users(requester.user_id)
         now = StreamToken(self._stream.position, self._typing.serial)
         since = request.since
         if since is not None and since.position > now.position:
@@ -100,8 +103,8 @@ class Sync:
             reader=Reader(requester.user_id, requester.device_id),
             since=since,
             now=now,
-            memberships=await self._user_rooms.of_user(requester.user_id),
-            ignored=await self._account_data.ignored_users(requester.user_id),
+            memberships=memberships,
+            ignored=ignored,
         )
         await self._to_device.add_to(run)  # first: `run.now` may end where the messages of one answer do
         await self._find_joined(run)

@@ -9,6 +9,7 @@ import logging
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from autobahn.twisted.resource import WebSocketResource
 from twisted.web.resource import Resource
 
@@ -26,6 +27,10 @@ from bridges.webchat.websocket import VisitorFactory
 log = logging.getLogger(__name__)
 
 MAX_REQUEST = 64 * 1024
+NAME_SUFFIX = " (web)"
+"""What follows each visitor's name when the settings say nothing: he chose the name himself (W20)."""
+ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
+LOOPBACK = ("127.0.0.1", "localhost")
 
 
 class WebchatBridge:
@@ -49,7 +54,10 @@ class WebchatBridge:
         self.settings = settings
         self.doorbell = Doorbell()
         self.network = WebchatNetwork(settings.sites, self.doorbell)
-        self.bridge = Bridge(self.network, settings.bridge, requests=requests, clock=clock)
+        own = settings.bridge
+        if not own.name_suffix:
+            own = msgspec.structs.replace(own, name_suffix=NAME_SUFFIX)
+        self.bridge = Bridge(self.network, own, requests=requests, clock=clock)
         self.door = Door(self.bridge, self.network.sites, self.doorbell, settings.limits)
         self.sockets = VisitorFactory(self.door, installed_reactor(), settings.trusted_proxies)
         self.resource = Pages(self.bridge, WebSocketResource(self.sockets), settings.limits.largest_file)
@@ -67,7 +75,8 @@ class WebchatBridge:
             root.putChild(b"", NotFound())
             self._listening = listen(root, self.settings.web_host, self.settings.web_port, max_body=MAX_REQUEST)
             if not self.public_url:
-                self.public_url = f"http://{self.settings.web_host}:{self._listening.getHost().port}"
+                host = "127.0.0.1" if self.settings.web_host in ANYWHERE else self.settings.web_host
+                self.public_url = f"http://{host}:{self._listening.getHost().port}"
         if self.settings.demo_site:
             self._open_demo(self.settings.demo_site)
         for site in self.settings.sites:
@@ -101,5 +110,10 @@ class WebchatBridge:
         origin = normal_origin(self.public_url) or self.public_url
         parts = urlsplit(origin)
         self.door.allow_origin(site, origin)
-        websocket = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
-        self.resource.add_demo(site, websocket)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        hosts = {parts.netloc}
+        if parts.hostname in LOOPBACK:
+            hosts = {f"{name}:{parts.port}" if parts.port else name for name in LOOPBACK}
+            for host in hosts:
+                self.door.allow_origin(site, f"{parts.scheme}://{host}")
+        self.resource.add_demo(site, " ".join(f"{scheme}://{host}" for host in sorted(hosts)))

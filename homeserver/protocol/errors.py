@@ -232,7 +232,9 @@ class Unavailable(MatrixError):
 
 class InteractiveAuthNeeded(MatrixError):
     """Answered 401 with `flows`, the whole body that User-Interactive Authentication asks for: `flows`, `params`,
-    `session`, `completed`, and `errcode`/`error` after a stage that failed. Spec: "User-Interactive Authentication API".
+    `session`, `completed`, and `errcode`/`error` after a stage that failed.
+
+    Spec: "User-Interactive Authentication API".
     """
 
     def __init__(self, flows: dict[str, Any]) -> None:

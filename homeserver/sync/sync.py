@@ -90,9 +90,10 @@ class Sync:
 
     async def _look(self, request: SyncRequest) -> SyncRun:
         requester = request.requester
-        # The user is registered with all rooms before the place is taken: whatever comes after it wakes the user.
-        memberships = await self._user_rooms.of_user(requester.user_id)
         ignored = await self._account_data.ignored_users(requester.user_id)
+        # Nothing waits between these two. So the user is registered with all rooms when the place is taken, whatever
+        # comes after it wakes the user, and the memberships are those of that very place.
+        memberships = await self._user_rooms.of_user(requester.user_id)
         now = StreamToken(self._stream.position, self._typing.serial)
         since = request.since
         if since is not None and since.position > now.position:

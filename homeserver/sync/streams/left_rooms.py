@@ -65,11 +65,14 @@ class LeftRoomSection:
             was_joined=False,
         )
         events = window.events
+        own = None
         if not any(stored.event_id == membership.event_id for stored, _ in events) and limit:
             own = await self._own_event(room.room_id, membership)
             if own is not None and event_filter.matches_event(own.event):
                 events = [*events, (own, membership.membership)][-limit:]
         state = await self._state(run, room, window, after if was_joined else None, left_at)
+        if own is not None and run.request.use_state_after:  # who asks so reads no state from the timeline
+            state = [*(one for one in state if one.event.key != own.event.key), own]
         run.rooms.setdefault("leave", {})[room.room_id] = {
             "timeline": {
                 "events": await self._joined.events(run, room, events),

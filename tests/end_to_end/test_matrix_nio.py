@@ -65,8 +65,18 @@ def timeline(answer: Any, room: str) -> list[Any]:
     return list(answer.rooms.join[room].timeline.events) if room in answer.rooms.join else []
 
 
-def bodies(answer: Any, room: str) -> list[str]:
-    return [event.body for event in timeline(answer, room) if isinstance(event, nio.RoomMessageText)]
+async def arrived(client: Any, room: str, count: int, kind: type[Any] = nio.Event) -> list[Any]:
+    """The next events of a kind in the room, at least `count`, by as many syncs as it takes."""
+    seen: list[Any] = []
+    while len(seen) < count:
+        seen += [event for event in timeline(await synced(client), room) if isinstance(event, kind)]
+    return seen
+
+
+async def until_in(client: Any, room: str, section: str) -> None:
+    """Sync until the room is in the section (join, invite or leave)."""
+    while room not in getattr((await synced(client)).rooms, section):
+        pass
 
 
 async def test_registers_logs_in_and_out(server: ServerProcess, person: Callable[[str], Account]) -> None:
@@ -89,7 +99,7 @@ async def test_message_arrives_once_with_its_text(login: Login) -> None:
     room = await room_of(ann, ben)
     await synced(ben, full_state=True)
     await say(ann, room, "hello 你好 🎉")
-    assert bodies(await synced(ben), room) == ["hello 你好 🎉"]
+    assert [event.body for event in await arrived(ben, room, 1)] == ["hello 你好 🎉"]
 
 
 async def test_edits_and_reactions_arrive(login: Login) -> None:
@@ -103,9 +113,7 @@ async def test_edits_and_reactions_arrive(login: Login) -> None:
     )
     relation = {"m.relates_to": {"rel_type": "m.annotation", "event_id": original, "key": "👍"}}
     checked(await ann.room_send(room, "m.reaction", relation))
-    seen: list[Any] = []
-    while len(seen) < 2:
-        seen += timeline(await synced(ben), room)
+    seen = await arrived(ben, room, 2)
     assert seen[0].event_id == edit
     assert isinstance(seen[1], nio.ReactionEvent)
     assert (seen[1].key, seen[1].reacts_to) == ("👍", original)
@@ -184,11 +192,11 @@ async def test_memberships_change_and_are_seen(login: Login) -> None:
     await synced(ben, full_state=True)
     assert isinstance(await ben.join(room), nio.JoinError)
     checked(await ann.room_invite(room, ben.user_id))
-    assert room in (await synced(ben)).rooms.invite
+    await until_in(ben, room, "invite")
     checked(await ben.join(room))
-    assert room in (await synced(ben)).rooms.join
+    await until_in(ben, room, "join")
     checked(await ann.room_kick(room, ben.user_id, "out"))
-    assert room in (await synced(ben)).rooms.leave
+    await until_in(ben, room, "leave")
     checked(await ann.room_ban(room, ben.user_id))
     assert isinstance(await ben.join(room), nio.JoinError)
     checked(await ann.room_unban(room, ben.user_id))
@@ -205,7 +213,7 @@ async def test_redaction_takes_the_words_away(login: Login) -> None:
     event = await say(ann, room, "regret")
     await synced(ben, full_state=True)
     checked(await ann.room_redact(room, event, "sorry"))
-    redactions = [each for each in timeline(await synced(ben), room) if isinstance(each, nio.RedactionEvent)]
+    redactions = await arrived(ben, room, 1, nio.RedactionEvent)
     assert [(each.redacts, each.reason) for each in redactions] == [(event, "sorry")]
     assert isinstance(checked(await ben.room_get_event(room, event)).event, nio.RedactedEvent)
 

@@ -1,0 +1,38 @@
+"""kill -9 at random moments under load: nothing that was acknowledged is lost, doubled or reordered.
+
+The same by hand and for longer: `python -m tests.end_to_end.crash --cycles 200` (docs/durability.md has the numbers).
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.crash.run import Options, Report, run
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
+
+RESTART_SECONDS = 2.0
+
+
+def check(report: Report) -> None:
+    print(report.text())  # noqa: T201 - pytest shows it when something is wrong, and with -s
+    assert not report.problems, report.text()
+    # On a machine that has more to do than processors, starting takes its turn like everything else.
+    assert max(report.restarts) < RESTART_SECONDS * max(1.0, report.load)
+    assert max(report.start_cpu) < RESTART_SECONDS
+
+
+async def test_killed_server_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+    report = await run(Options(cycles=25, seed=int(time.time())), tmp_path, print)
+    check(report)
+    assert report.kills_of_server == 25
+
+
+async def test_killed_server_and_killed_postgresql_keep_what_was_acknowledged(tmp_path: Path) -> None:
+    options = Options(cycles=6, seed=int(time.time()), database="postgresql", kill_database_every=2)
+    report = await run(options, tmp_path, print)
+    check(report)
+    assert report.kills_of_database == 3

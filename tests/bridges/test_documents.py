@@ -46,4 +46,4 @@ def test_every_frame_of_the_visitor_is_documented() -> None:
     for kind in webchat_frames.Frame.__args__:
         assert f"| `{kind.__struct_config__.tag}` |" in document
         for field in kind.__struct_fields__:
-            assert f"`{field}" in document or f"{field}" in document
+            assert f"`{field}" in document, field

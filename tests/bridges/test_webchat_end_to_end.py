@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.bridges.webchat_on_synapse import SITE, StandAlone, running, settings_file, synapse_with_webchat
+from tests.bridges.webchat_at_homeserver import SITE, StandAlone, homeserver_with_webchat, running, settings_file
 from tests.support.browser import Page, chromium
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+BOTH = pytest.mark.parametrize("homeserver", ["synapse", "halfdoor"])
 
 ROOT = "document.querySelector('[data-halfdoor]').shadowRoot"
 BUBBLES = f"[...{ROOT}.querySelectorAll('.said .m .t, .unsent .m .t')].map(e => e.textContent)"
@@ -35,9 +36,10 @@ async def wait_for_bubbles(page: Page, texts: list[str]) -> None:
     )
 
 
-async def test_visitor_and_staff_exchange_ten_messages_and_a_reload_keeps_them(tmp_path: Path) -> None:
+@BOTH
+async def test_visitor_and_staff_exchange_ten_messages_and_a_reload_keeps_them(homeserver: str, tmp_path: Path) -> None:
     async with (
-        synapse_with_webchat(tmp_path) as (_, settings, mei),
+        homeserver_with_webchat(homeserver, tmp_path) as (_, settings, mei),
         running(settings) as bridge,
         chromium(tmp_path) as browser,
     ):
@@ -69,8 +71,11 @@ async def test_visitor_and_staff_exchange_ten_messages_and_a_reload_keeps_them(t
         assert SITE not in (await mei.messages(room))[0][0]
 
 
-async def test_W33_a_bridge_process_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    async with synapse_with_webchat(tmp_path) as (_, settings, mei), chromium(tmp_path) as browser:
+@BOTH
+async def test_W33_a_bridge_process_that_is_killed_again_and_again_loses_and_doubles_nothing(
+    homeserver: str, tmp_path: Path
+) -> None:
+    async with homeserver_with_webchat(homeserver, tmp_path) as (_, settings, mei), chromium(tmp_path) as browser:
         config = settings_file(settings, tmp_path / "webchat.yaml")
         process = StandAlone(config, settings.web_port)
         try:

@@ -1,4 +1,4 @@
-"""A web chat at a real Synapse, for the end-to-end tests: registration, settings, one of the staff."""
+"""A web chat at a real homeserver, for the end-to-end tests: registration, settings, one of the staff."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import msgspec
 
 from bridges.kit import BridgeSettings, new_token, registration_file
 from bridges.webchat import Site, WebchatBridge, WebchatSettings
+from tests.support.halfdoor_process import halfdoor
 from tests.support.server_process import Account, ServerProcess, free_port
 from tests.support.synapse import synapse
 
@@ -48,7 +49,7 @@ class Staff:
         rooms = answer.get("rooms", {})
         self.invited += [room for room in rooms.get("invite", {}) if room not in self.invited]
         for room, part in rooms.get("join", {}).items():
-            self.rooms.setdefault(room, []).extend(part["timeline"]["events"])
+            self.rooms.setdefault(room, []).extend(part.get("timeline", {}).get("events", []))
             self.ephemeral += [(room, event) for event in part.get("ephemeral", {}).get("events", [])]
 
     async def wait_for_invitation(self, count: int = 1) -> str:
@@ -109,12 +110,19 @@ def webchat_settings(
 
 
 @contextlib.asynccontextmanager
-async def synapse_with_webchat(directory: Path) -> AsyncIterator[tuple[ServerProcess, WebchatSettings, Staff]]:
-    """A running Synapse that knows the bridge, the bridge's settings (it is not started), and one of the staff."""
+async def homeserver_with_webchat(
+    kind: str, directory: Path
+) -> AsyncIterator[tuple[ServerProcess, WebchatSettings, Staff]]:
+    """A running `synapse` or `halfdoor` that knows the bridge; the bridge's settings (it is not started); one of the
+    staff."""
     registration = directory / "registration.yaml"
-    home = directory / "synapse"
+    home = directory / kind
     home.mkdir()
-    server = synapse(home, settings={"app_service_config_files": [str(registration)]})
+    files = [str(registration)]
+    if kind == "synapse":
+        server = synapse(home, settings={"app_service_config_files": files})
+    else:
+        server = halfdoor(home, settings={"appservices": {"registration_files": files}})
     staff_id = f"@mei:{server.server_name}"
     settings = webchat_settings(server, directory, (staff_id,), web_port=free_port())
     registration.write_text(registration_file(settings.bridge))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +29,19 @@ _PASSING = {
 
 _LOST = ("08", "57P", "25P03")
 """SQLSTATEs after which the connection is gone: broken, shut down or starting up, idle for too long."""
+
+
+class _OneLine(logging.Filter):
+    """asyncpg's pool tells of a database that is down with a traceback each time: its last line says it all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            record.msg = f"{record.getMessage()}: {record.exc_info[1]}"
+            record.args, record.exc_info = (), None
+        return True
+
+
+logging.getLogger("asyncpg.pool").addFilter(_OneLine())
 
 
 class ConnectionLost(Unavailable):

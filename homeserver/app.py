@@ -55,6 +55,7 @@ def run(settings: Settings) -> int:
     try:
         loop.run_until_complete(_serve(settings, reactor))
     finally:
+        reactor.getThreadPool().stop()  # names are looked up there, and its threads would keep the process alive
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()

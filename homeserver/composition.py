@@ -72,11 +72,13 @@ class Homeserver:
     async def start(self) -> None:
         """Begin what runs beside the requests."""
         await self.appservices.start()
+        self.rooms.search_index.start()
 
     async def close(self) -> None:
         """Stop timers and write what is only in memory; the database is closed by whoever opened it."""
         self.notifier.close()
         await self.appservices.stop()
+        await self.rooms.search_index.stop()
         self.rooms.typing.close()
         await self.users.close()
 

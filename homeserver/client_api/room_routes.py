@@ -8,6 +8,7 @@ from homeserver.client_api.membership import MembershipApi
 from homeserver.client_api.receipts import ReceiptApi
 from homeserver.client_api.relations import RelationApi
 from homeserver.client_api.rooms import RoomApi
+from homeserver.client_api.search import SearchApi
 from homeserver.client_api.services import Services
 from homeserver.client_api.sync import SyncApi
 from homeserver.client_api.versioned_paths import v1, v3
@@ -113,3 +114,8 @@ def relation_routes(services: Services, rooms: RoomServices) -> list[Route]:
         ),
         v1("GET", "/rooms/{room_id}/threads", api.get_threads, USER, READ, "getThreadRoots"),
     ]
+
+
+def search_routes(services: Services, rooms: RoomServices) -> list[Route]:
+    api = SearchApi(rooms, services.users.account_data)
+    return [v3("POST", "/search", api.search, USER, RateClass.SEARCH, "search")]

@@ -13,6 +13,7 @@ from homeserver.client_api.room_routes import (
     receipt_routes,
     relation_routes,
     room_routes,
+    search_routes,
     sync_routes,
 )
 from homeserver.client_api.services import Services
@@ -32,5 +33,6 @@ def routes(services: Services, rooms: RoomServices, sync: SyncServices) -> list[
         *alias_routes(rooms),
         *receipt_routes(services, rooms),
         *relation_routes(services, rooms),
+        *search_routes(services, rooms),
         *sync_routes(services, sync),
     ]

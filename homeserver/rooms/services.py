@@ -21,6 +21,8 @@ from homeserver.rooms.pipeline import Pipeline
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.relations import RelatedEvents
 from homeserver.rooms.remote import NoFederation, RemoteServers
+from homeserver.rooms.search import Search
+from homeserver.rooms.search_index import SearchIndex
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.state import RoomState
 from homeserver.rooms.timeline import Timeline
@@ -33,6 +35,7 @@ from homeserver.storage.events import EventStore
 from homeserver.storage.receipts import ReceiptStore
 from homeserver.storage.relations import RelationStore
 from homeserver.storage.rooms import RoomStore
+from homeserver.storage.search import SearchStore
 from homeserver.stream import Stream
 
 
@@ -78,6 +81,8 @@ class RoomServices:
     state: RoomState
     timeline: Timeline
     related: RelatedEvents
+    search_index: SearchIndex
+    search: Search
     receipts: Receipts
     typing: Typing
 
@@ -143,6 +148,11 @@ def build_room_services(
         aggregations=aggregations,
         serializer=serializer,
     )
+    state = RoomState(rooms=live, store=store, events=events, visibility=visibility, serializer=serializer)
+    search_store = SearchStore(db)
+    search_index = SearchIndex(
+        db=db, store=search_store, events=events, relations=relations, stream=stream, clock=clock
+    )
     return RoomServices(
         settings=settings,
         live=live,
@@ -175,7 +185,7 @@ def build_room_services(
             transactions=transactions,
             typing=typing,
         ),
-        state=RoomState(rooms=live, store=store, events=events, visibility=visibility, serializer=serializer),
+        state=state,
         timeline=timeline,
         related=RelatedEvents(
             rooms=live,
@@ -184,6 +194,19 @@ def build_room_services(
             visibility=visibility,
             timeline=timeline,
             aggregations=aggregations,
+            serializer=serializer,
+        ),
+        search_index=search_index,
+        search=Search(
+            index=search_index,
+            store=search_store,
+            rooms=live,
+            room_store=store,
+            events=events,
+            relations=relations,
+            visibility=visibility,
+            timeline=timeline,
+            state=state,
             serializer=serializer,
         ),
         receipts=Receipts(db=db, store=ReceiptStore(db), events=events, rooms=live, stream=stream, clock=clock),

@@ -138,7 +138,7 @@ async def test_threads_begun_by_ignored_users_come_redacted(homeserver: Server) 
     await bob.join(room_id)
     root = await bob.say(room_id, "annoying")
     await alice.say(room_id, "answer", **relates("m.thread", root))
-    ignored = {"ignored_users": {bob.user_id: {}}}
+    ignored: dict[str, Any] = {"ignored_users": {bob.user_id: {}}}
     await alice.put(f"/user/{alice.user_id}/account_data/m.ignored_user_list", ignored)
     chunk = (await alice.get(f"{V1}/rooms/{room_id}/threads"))["chunk"]
     assert chunk[0]["content"] == {}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from signedjson.types import SigningKey
@@ -86,6 +86,7 @@ class Pipeline:
         self._clock = clock
         self._server_name = server_name
         self._signing_key = signing_key
+        self._last_creation_ms = 0
 
     async def send(self, room_id: str, draft: Draft) -> StoredEvent:
         """Send one event; returns it as stored, after COMMIT. Raises Forbidden and what the hooks raise."""
@@ -105,6 +106,10 @@ class Pipeline:
 
     async def create(self, version: RoomVersion, create: Draft, following: Callable[[str], Sequence[Draft]]) -> str:
         """Make a room of its create event and the drafts that `following(room_id)` gives; returns the room's id."""
+        # Two rooms of one creator made in the same millisecond would else be one: version 12 names a room by the hash.
+        self._last_creation_ms = max(self._clock.now_ms(), self._last_creation_ms + 1)
+        if create.origin_server_ts is None:
+            create = replace(create, origin_server_ts=self._last_creation_ms)
         event = self._sign(version, create, self._new_room_id(version), [], {})
         check_authorized(event, {})
         room = LiveRoom(event.room_id, version, create.sender, self._db.position)

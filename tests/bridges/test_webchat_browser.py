@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import random
@@ -183,6 +184,19 @@ async def test_two_visitors_in_two_browsers_do_not_see_each_other(tmp_path: Path
         await settle()
         for number, page in enumerate(pages):
             await wait_for_bubbles(page, [f"I am visitor {number}", f"hello visitor {number}"])
+
+
+async def test_two_tabs_of_one_browser_are_one_conversation(tmp_path: Path) -> None:
+    homeserver = FakeHomeserver()
+    async with street(homeserver) as (chat, settle), chromium(tmp_path) as browser:
+        tabs = [await browser.open(chat.demo_url) for _ in range(2)]
+        await asyncio.gather(*(open_chat(tab) for tab in tabs))
+        await asyncio.gather(*(say(tab, f"from tab {number}") for number, tab in enumerate(tabs)))
+        for tab in tabs:
+            await wait_until_taken(tab, 2)
+        await settle()
+        (room,) = homeserver.portal_rooms()
+        assert sorted(text for _, text in homeserver.texts(room.room_id)) == ["from tab 0", "from tab 1"]
 
 
 async def test_the_widget_works_by_keyboard_counts_what_is_unread_and_speaks_chinese(tmp_path: Path) -> None:

@@ -33,18 +33,32 @@
   const lang = (script.dataset.lang || navigator.language || "en").toLowerCase().startsWith("zh") ? "zh" : "en";
   const t = (key, values) => TEXTS[lang][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
-  /* What this browser keeps: the token, messages not yet taken by the server, labels, the last number read. */
-  const storageKey = "halfdoor:" + siteKey;
-  let memory = {};
-  const load = () => {
-    try { memory = JSON.parse(localStorage.getItem(storageKey)) || memory; } catch { /* no storage: this page only */ }
-    memory.queue = Array.isArray(memory.queue) ? memory.queue : [];
-    return memory;
+  /* What this browser keeps: the token, labels, the last number read, and each message that the server has not taken
+     yet. One entry each, because two tabs may write at the same time. */
+  const storageKey = "halfdoor:" + siteKey + ":";
+  const memory = {};
+  const get = (name) => {
+    try {
+      const kept = localStorage.getItem(storageKey + name);
+      if (kept !== null) return JSON.parse(kept);
+    } catch { /* no storage, or not ours: this page only */ }
+    return memory[name];
   };
-  const save = (change) => {
-    memory = Object.assign(load(), change);
-    try { localStorage.setItem(storageKey, JSON.stringify(memory)); } catch { /* full or forbidden */ }
+  const put = (name, value) => {
+    memory[name] = value;
+    try {
+      if (value === undefined) localStorage.removeItem(storageKey + name);
+      else localStorage.setItem(storageKey + name, JSON.stringify(value));
+    } catch { /* full or forbidden */ }
   };
+  let queue = [];
+  try {
+    for (const name of Object.keys(localStorage).filter((name) => name.startsWith(storageKey + "m:"))) {
+      const item = JSON.parse(localStorage.getItem(name));
+      if (item && typeof item.id === "string" && typeof item.text === "string") queue.push(item);
+    }
+    queue.sort((one, other) => one.ts - other.ts);
+  } catch { queue = []; }
   const randomId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
 
   /* ---- the look ---- */
@@ -150,12 +164,12 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
     input.type = type;
     input.maxLength = key === "name" ? 60 : 120;
     input.autocomplete = complete;
-    input.value = load()[key] || "";
+    input.value = get(key) || "";
     label.append(make("span", "", t(key)), input);
     about.append(label);
     input.addEventListener("change", () => {
-      save({ [key]: input.value.trim() });
-      tell({ type: "label", name: memory.name || "", email: memory.email || "" });
+      put(key, input.value.trim());
+      tell({ type: "label", name: get("name") || "", email: get("email") || "" });
     });
     return input;
   };
@@ -190,7 +204,7 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
 
   /* ---- the messages ---- */
   let last = 0;              // number of the newest event that was shown
-  let readUpTo = load().read || 0;
+  let readUpTo = Number(get("read")) || 0;
   let longest = 4000;
   let unread = 0;
   const bubbles = new Map(); // by number
@@ -271,7 +285,7 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
   const markRead = () => {
     if (visible() && last > readUpTo) {
       readUpTo = last;
-      save({ read: last });
+      put("read", last);
       tell({ type: "read", seq: last });
     }
     countUnread();
@@ -312,7 +326,8 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
 
   /* ---- the queue of what the server has not taken yet ---- */
   const forget = (id) => {
-    if (load().queue.some((item) => item.id === id)) save({ queue: memory.queue.filter((item) => item.id !== id) });
+    queue = queue.filter((item) => item.id !== id);
+    put("m:" + id, undefined);
   };
   const showQueued = (item) => {
     if (mine.has(item.id)) return;
@@ -326,7 +341,7 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
   const sendQueue = () => {
     if (Date.now() < holdUntil) return;
     /* One after the other, so that they arrive in the order in which they were written. */
-    const item = load().queue[0];
+    const item = queue[0];
     if (item && ready && inFlight !== item.id) {
       inFlight = item.id;
       tell({ type: "message", client_id: item.id, text: item.text });
@@ -337,7 +352,8 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
     if (!text) return;
     if (text.length > longest) { say(t("long")); return; }
     const item = { id: randomId(), text, ts: Date.now() };
-    save({ queue: load().queue.concat(item) });
+    queue.push(item);
+    put("m:" + item.id, item);
     showQueued(item);
     toEnd();
     box.value = "";
@@ -359,7 +375,21 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
 
   const tell = (frame) => { if (ready && socket.readyState === 1) socket.send(JSON.stringify(frame)); };
   const say = (text) => { banner.textContent = text || ""; banner.hidden = !text; };
+  /* A browser's first token is fetched by one tab at a time; the others then find it. */
+  let release = null;
+  let queueing = false;
   const connect = () => {
+    if (socket || blocked || queueing) return;
+    if (get("token") || !navigator.locks) { open(); return; }
+    queueing = true;
+    navigator.locks.request(storageKey, () => new Promise((done) => {
+      queueing = false;
+      release = done;
+      setTimeout(done, 8000);
+      open();
+    }));
+  };
+  const open = () => {
     if (socket || blocked) return;
     clearTimeout(retryTimer);
     let current;
@@ -367,12 +397,11 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
     socket = current;
     heard = Date.now();
     current.onopen = () => {
-      const known = load();
-      offered = known.token || null;
+      offered = get("token") || null;
       current.send(JSON.stringify({
         type: "hello", site: siteKey, token: offered, since: last, lang,
         page: { title: document.title.slice(0, 200), url: (location.origin + location.pathname).slice(0, 500) },
-        name: known.name || "", email: known.email || "",
+        name: get("name") || "", email: get("email") || "",
       }));
     };
     current.onmessage = (message) => {
@@ -393,6 +422,7 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
   const lost = () => {
     socket = null;
     ready = false;
+    if (release) release();
     inFlight = null;
     clearInterval(beatTimer);
     showTyping(false);
@@ -406,10 +436,10 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
   };
   const receive = (frame) => {
     if (frame.type === "welcome") {
-      const kept = load().token;
+      const kept = get("token");
       /* Another tab got a token while we waited for ours: one browser, one conversation. */
       if (kept && kept !== offered && kept !== frame.token) { drop(); return; }
-      if (kept !== frame.token) { save({ token: frame.token }); if (frame.start === 0) reset(); }
+      if (kept !== frame.token) { put("token", frame.token); if (frame.start === 0) reset(); }
       if (frame.start < last) reset();
       last = Math.max(last, frame.start);
       readUpTo = Math.min(Math.max(readUpTo, frame.read), frame.seq);
@@ -417,11 +447,12 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
       if (frame.site.title) { title.textContent = frame.site.title; panel.setAttribute("aria-label", frame.site.title); }
       if (frame.site.greeting) greetingText.textContent = frame.site.greeting;
       if (/^#[0-9a-f]{6}$/i.test(frame.site.colour)) host.style.setProperty("--c", frame.site.colour);
+      if (release) setTimeout(release, 50);
       ready = true;
       attempts = 0;
       state.textContent = t("online");
       say("");
-      load().queue.forEach(showQueued);
+      queue.forEach(showQueued);
       sendQueue();
       countUnread();
     } else if (frame.type === "event") {
@@ -479,7 +510,7 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
     wrap.classList.toggle("e", open);
     launcher.setAttribute("aria-expanded", String(open));
     if (open) { connect(); toEnd(); box.focus(); } else launcher.focus();
-    save({ open });
+    put("open", open);
     markRead();
   };
   launcher.addEventListener("click", () => toggle(panel.hidden));
@@ -511,10 +542,9 @@ textarea{resize:none;max-height:120px;min-height:40px;font-size:16px;line-height
   countUnread();
   const begin = () => {
     document.body.append(host);
-    const known = load();
-    known.queue.forEach(showQueued);
-    if (known.open && innerWidth > 480) { toggle(true); box.blur(); }
-    else if (known.token || known.queue.length) connect(); // a returning visitor sees whether he was answered
+    queue.forEach(showQueued);
+    if (get("open") && innerWidth > 480) { toggle(true); box.blur(); }
+    else if (get("token") || queue.length) connect(); // a returning visitor sees whether he was answered
   };
   if (document.body) begin();
   else document.addEventListener("DOMContentLoaded", begin);

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from homeserver.client_api.aliases import AliasApi
 from homeserver.client_api.events import EventApi
+from homeserver.client_api.hierarchy import HierarchyApi
 from homeserver.client_api.membership import MembershipApi
+from homeserver.client_api.public_rooms import PublicRoomApi
 from homeserver.client_api.receipts import ReceiptApi
 from homeserver.client_api.relations import RelationApi
 from homeserver.client_api.rooms import RoomApi
@@ -119,3 +121,32 @@ def relation_routes(services: Services, rooms: RoomServices) -> list[Route]:
 def search_routes(services: Services, rooms: RoomServices) -> list[Route]:
     api = SearchApi(rooms, services.users.account_data)
     return [v3("POST", "/search", api.search, USER, RateClass.SEARCH, "search")]
+
+
+def public_room_routes(rooms: RoomServices) -> list[Route]:
+    api = PublicRoomApi(rooms)
+    listing = "/directory/list/appservice/{network_id}/{room_id}"
+    operation = "updateAppserviceRoomDirectoryVisibility"
+    return [
+        v3("GET", "/publicRooms", api.get_public_rooms, OPTIONAL, READ, "getPublicRooms"),
+        v3("POST", "/publicRooms", api.query_public_rooms, OPTIONAL, READ, "queryPublicRooms"),
+        v3("PUT", listing, api.set_appservice_visibility, APPSERVICE, UNLIMITED, operation),
+    ]
+
+
+def hierarchy_routes(rooms: RoomServices) -> list[Route]:
+    api = HierarchyApi(rooms)
+    unstable = "/_matrix/client/unstable/im.nheko.summary"
+    summaries = (unstable + "/summary/{room_id_or_alias}", unstable + "/rooms/{room_id_or_alias}/summary")
+    return [
+        v1("GET", "/rooms/{room_id}/hierarchy", api.get_hierarchy, GUEST, READ, "getSpaceHierarchy"),
+        v1(
+            "GET",
+            "/room_summary/{room_id_or_alias}",
+            api.get_room_summary,
+            OPTIONAL,
+            READ,
+            "getRoomSummary",
+            *summaries,
+        ),
+    ]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from homeserver.client_api.room_routes import (
     alias_routes,
     event_routes,
+    hierarchy_routes,
     membership_routes,
+    public_room_routes,
     receipt_routes,
     relation_routes,
     room_routes,
@@ -34,5 +36,7 @@ def routes(services: Services, rooms: RoomServices, sync: SyncServices) -> list[
         *receipt_routes(services, rooms),
         *relation_routes(services, rooms),
         *search_routes(services, rooms),
+        *public_room_routes(rooms),
+        *hierarchy_routes(rooms),
         *sync_routes(services, sync),
     ]

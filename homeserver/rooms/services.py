@@ -14,13 +14,16 @@ from homeserver.rooms.aggregations import Aggregations
 from homeserver.rooms.aliases import Aliases, AliasNamespaces
 from homeserver.rooms.client_events import EventSerializer
 from homeserver.rooms.creation import RoomCreation
+from homeserver.rooms.hierarchy import Hierarchy
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.membership import Memberships, ProfileOf
 from homeserver.rooms.persistence import Persistence
 from homeserver.rooms.pipeline import Pipeline
+from homeserver.rooms.public_rooms import PublicRooms
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.relations import RelatedEvents
 from homeserver.rooms.remote import NoFederation, RemoteServers
+from homeserver.rooms.room_summaries import RoomSummaries
 from homeserver.rooms.search import Search
 from homeserver.rooms.search_index import SearchIndex
 from homeserver.rooms.sending import Sending
@@ -32,6 +35,7 @@ from homeserver.rooms.visibility import RoomVisibility
 from homeserver.storage.aliases import AliasStore
 from homeserver.storage.database import Database
 from homeserver.storage.events import EventStore
+from homeserver.storage.public_rooms import PublicRoomStore
 from homeserver.storage.receipts import ReceiptStore
 from homeserver.storage.relations import RelationStore
 from homeserver.storage.rooms import RoomStore
@@ -83,6 +87,9 @@ class RoomServices:
     related: RelatedEvents
     search_index: SearchIndex
     search: Search
+    summaries: RoomSummaries
+    hierarchy: Hierarchy
+    public_rooms: PublicRooms
     receipts: Receipts
     typing: Typing
 
@@ -129,9 +136,10 @@ def build_room_services(
         profile_of=profile_of,
         server_name=settings.server_name,
     )
+    alias_store = AliasStore(db)
     aliases = Aliases(
         db=db,
-        store=AliasStore(db),
+        store=alias_store,
         rooms=live,
         remote=remote,
         namespaces=namespaces or NoAliasNamespaces(),
@@ -149,6 +157,7 @@ def build_room_services(
         serializer=serializer,
     )
     state = RoomState(rooms=live, store=store, events=events, visibility=visibility, serializer=serializer)
+    summaries = RoomSummaries(rooms=live, memberships=memberships, aliases=aliases)
     search_store = SearchStore(db)
     search_index = SearchIndex(
         db=db, store=search_store, events=events, relations=relations, stream=stream, clock=clock
@@ -208,6 +217,16 @@ def build_room_services(
             timeline=timeline,
             state=state,
             serializer=serializer,
+        ),
+        summaries=summaries,
+        hierarchy=Hierarchy(rooms=live, summaries=summaries),
+        public_rooms=PublicRooms(
+            db=db,
+            rooms=live,
+            aliases=aliases,
+            alias_store=alias_store,
+            store=PublicRoomStore(db),
+            server_name=settings.server_name,
         ),
         receipts=Receipts(db=db, store=ReceiptStore(db), events=events, rooms=live, stream=stream, clock=clock),
         typing=typing,

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.end_to_end.crash.checks import Checker, check_log, check_sqlite
 from tests.end_to_end.crash.ledger import Ledger
-from tests.end_to_end.crash.person import Person
+from tests.end_to_end.crash.person import Person, sync_path
 from tests.end_to_end.crash.wire import Line, Weather, room_path
 from tests.support.halfdoor_process import halfdoor
 from tests.support.postgresql import PostgresServer
@@ -25,7 +25,13 @@ PEOPLE = 8
 WANDERERS = 2
 PAUSE_SECONDS = 0.08
 KILL_DURING_START = 0.15
-SETTINGS = {"sync": {"timeline_limit_max": 1000}, "logging": {"format": "console", "level": "info"}}
+SHUTDOWN_SECONDS = 5.0
+WAITING = 4
+SETTINGS = {
+    "shutdown_seconds": SHUTDOWN_SECONDS,
+    "sync": {"timeline_limit_max": 1000},
+    "logging": {"format": "console", "level": "info"},
+}
 Say = Callable[[str], None]
 
 
@@ -40,6 +46,8 @@ class Options:
     kill_database_every: int = 3
     shortest: float = 0.5
     longest: float = 2.5
+    gently: bool = False
+    """SIGTERM instead of SIGKILL: what is under way must be answered, long polls too, and the exit status be 0."""
     tokens: int = 2
     """Old tokens of two people that are looked at after each kill."""
     tokens_at_the_end: int = 40
@@ -59,6 +67,8 @@ class Report:
     """The longest queue of processes per processor that was seen: above 1, the machine had more to do than it could."""
     recoveries: list[float] = field(default_factory=list)
     """Seconds from each start of a killed database to the first write."""
+    stops: list[float] = field(default_factory=list)
+    """Seconds from each SIGTERM to the end of the process."""
     kills_of_server: int = 0
     kills_during_start: int = 0
     kills_of_database: int = 0
@@ -73,6 +83,8 @@ class Report:
             f"of processor time {_median(self.start_cpu):.2f} s, at most {max(self.start_cpu, default=0):.2f} s; "
             f"load per processor up to {self.load:.1f}",
         ]
+        if self.stops:
+            lines.append(f"{len(self.stops)} stops by SIGTERM, the longest in {max(self.stops):.2f} s")
         if self.recoveries:
             lines.append(f"after the database's restart: first write within {max(self.recoveries):.2f} s")
         lines += [f"  {count:>8} {name}" for name, count in self.facts.items()]
@@ -222,7 +234,7 @@ class CrashRun:
         every = self.options.kill_database_every
         if self.postgresql is not None and every and cycle % every == 0:
             await self.kill_database()
-        await self.kill_server()
+        await (self.stop_server() if self.options.gently else self.kill_server())
         problems = len(self.weather.problems)
         await checker.sample(self.rooms, tokens=self.options.tokens)
         if cycle % 5 == 0:
@@ -250,6 +262,34 @@ class CrashRun:
                 await starting
             await asyncio.to_thread(self.server.kill)
             self.report.kills_during_start += 1
+        await self.start_server()
+
+    async def stop_server(self) -> None:
+        """SIGTERM in the middle of everything, and while some wait for news that do not come."""
+        account = await asyncio.to_thread(self.server.register, f"sleeper{self.ledger.cycle}")
+        sleeper = Person(account, self.weather, self.ledger, self.chance)
+        await sleeper.sync_once(sleeper.line(), 0)
+        await sleeper.sync_to_the_end()
+        path = sync_path(sleeper.view.token, 1, 30_000)
+        waits = [asyncio.create_task(sleeper.line(waits=False).ask("GET", path)) for _ in range(WAITING)]
+        await asyncio.sleep(0.3)
+        self.weather.up.clear()
+        process = self.server.process
+        assert process is not None
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        answers = await asyncio.gather(*waits)
+        if any(answer is None for answer in answers):
+            self.weather.problem("a long poll was cut off by SIGTERM")
+        status = await asyncio.to_thread(process.wait, SHUTDOWN_SECONDS + 30)
+        self.report.stops.append(time.monotonic() - began)
+        if status != 0 or self.report.stops[-1] > SHUTDOWN_SECONDS + 2:
+            self.weather.problem(f"SIGTERM: exit status {status} after {self.report.stops[-1]:.1f} s")
+        sleeper.close()
+        self.server.kill()
+        await self.start_server()
+
+    async def start_server(self) -> None:
         await asyncio.to_thread(self.server.start)
         self.report.restarts.append(self.server.start_seconds)
         self.report.start_cpu.append(processor_seconds(self.server.pid))

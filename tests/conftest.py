@@ -8,10 +8,13 @@ import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 import uvloop
 
+from homeserver.storage.database import Database
 from tests.support.databases import database, database_engine, database_location, postgres_server
+from tests.support.server import Server, open_server
 
 __all__ = ["database", "database_engine", "database_location", "postgres_server", "reactor"]
 
@@ -41,3 +44,19 @@ async def reactor() -> AsyncIterator[Any]:
     if installed.threadpool is not None:
         installed.threadpool.stop()
     assert not leaks, f"the tests left these behind: {leaks}"
+
+
+@pytest.fixture
+async def whole_server() -> AsyncIterator[Server]:
+    """A whole homeserver in memory."""
+    server = open_server()
+    yield server
+    await server.homeserver.close()
+
+
+@pytest.fixture
+async def stored_server(database: Database) -> AsyncIterator[Server]:
+    """A whole homeserver on each of the real engines."""
+    server = open_server(database)
+    yield server
+    await server.homeserver.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 from homeserver.hooks import Hooks, InviteToCheck
 from homeserver.protocol.errors import Forbidden, GuestAccessForbidden, InvalidParam, MatrixError, NotFound, Unknown
-from homeserver.protocol.identifiers import domain_of
+from homeserver.protocol.identifiers import domain_of, parse_user_id
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
 from homeserver.rooms.pipeline import Draft, Pipeline
 from homeserver.rooms.remote import RemoteServers
@@ -162,6 +162,7 @@ class Memberships:
         membership = content.get("membership")
         if membership not in ("join", "invite", "leave", "ban", "knock"):
             raise InvalidParam("membership must be one of join, invite, knock, leave and ban")
+        parse_user_id(target)
         room = await self._rooms.get(room_id)
         if membership == "invite":
             for check in self._hooks.check_invite:

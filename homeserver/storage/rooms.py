@@ -75,7 +75,7 @@ class RoomStore:
         )
 
     def set_membership(self, txn: Transaction, membership: Membership) -> None:
-        """The user's newest membership. Said again by a newer event (a changed name, say), it began when it began.
+        """The user's newest membership. A join said again (with a changed name, say) began when it began.
 
         Each change is written, also of several in one batch: who leaves and comes back begins anew.
         """
@@ -83,7 +83,7 @@ class RoomStore:
             "INSERT INTO memberships (user_id, room_id, membership, event_id, sender, position, forgotten)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, room_id) DO UPDATE SET"
             " membership = excluded.membership, event_id = excluded.event_id, sender = excluded.sender, position ="
-            " CASE WHEN memberships.membership = excluded.membership THEN memberships.position"
+            " CASE WHEN memberships.membership = 'join' AND excluded.membership = 'join' THEN memberships.position"
             " ELSE excluded.position END, forgotten = excluded.forgotten",
             (
                 membership.user_id,

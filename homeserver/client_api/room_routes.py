@@ -9,10 +9,12 @@ from homeserver.client_api.membership import MembershipApi
 from homeserver.client_api.public_rooms import PublicRoomApi
 from homeserver.client_api.receipts import ReceiptApi
 from homeserver.client_api.relations import RelationApi
+from homeserver.client_api.reports import ReportApi
 from homeserver.client_api.rooms import RoomApi
 from homeserver.client_api.search import SearchApi
 from homeserver.client_api.services import Services
 from homeserver.client_api.sync import SyncApi
+from homeserver.client_api.upgrades import UpgradeApi
 from homeserver.client_api.versioned_paths import v1, v3
 from homeserver.http.routing import Auth, RateClass, Route
 from homeserver.rooms.services import RoomServices
@@ -129,7 +131,7 @@ def public_room_routes(rooms: RoomServices) -> list[Route]:
     operation = "updateAppserviceRoomDirectoryVisibility"
     return [
         v3("GET", "/publicRooms", api.get_public_rooms, OPTIONAL, READ, "getPublicRooms"),
-        v3("POST", "/publicRooms", api.query_public_rooms, OPTIONAL, READ, "queryPublicRooms"),
+        v3("POST", "/publicRooms", api.query_public_rooms, GUEST, READ, "queryPublicRooms"),
         v3("PUT", listing, api.set_appservice_visibility, APPSERVICE, UNLIMITED, operation),
     ]
 
@@ -149,4 +151,18 @@ def hierarchy_routes(rooms: RoomServices) -> list[Route]:
             "getRoomSummary",
             *summaries,
         ),
+    ]
+
+
+def upgrade_routes(rooms: RoomServices) -> list[Route]:
+    api = UpgradeApi(rooms)
+    return [v3("POST", "/rooms/{room_id}/upgrade", api.upgrade_room, USER, RateClass.CREATE_ROOM, "upgradeRoom")]
+
+
+def report_routes(rooms: RoomServices) -> list[Route]:
+    api, rate = ReportApi(rooms), RateClass.REPORT
+    return [
+        v3("POST", "/rooms/{room_id}/report", api.report_room, USER, rate, "reportRoom"),
+        v3("POST", "/rooms/{room_id}/report/{event_id}", api.report_event, USER, rate, "reportEvent"),
+        v3("POST", "/users/{user_id}/report", api.report_user, USER, rate, "reportUser"),
     ]

@@ -14,9 +14,11 @@ from homeserver.client_api.room_routes import (
     public_room_routes,
     receipt_routes,
     relation_routes,
+    report_routes,
     room_routes,
     search_routes,
     sync_routes,
+    upgrade_routes,
 )
 from homeserver.client_api.services import Services
 from homeserver.client_api.user_routes import user_routes
@@ -38,5 +40,7 @@ def routes(services: Services, rooms: RoomServices, sync: SyncServices) -> list[
         *search_routes(services, rooms),
         *public_room_routes(rooms),
         *hierarchy_routes(rooms),
+        *upgrade_routes(rooms),
+        *report_routes(rooms),
         *sync_routes(services, sync),
     ]

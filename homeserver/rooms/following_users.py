@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from homeserver.protocol.errors import MatrixError
+from homeserver.rooms.carried_settings import CarriedSettings
 from homeserver.rooms.services import RoomServices
 from homeserver.users.services import UserServices
 
@@ -43,7 +44,7 @@ class RoomAcquaintances:
 
 
 def follow_users(users: UserServices, rooms: RoomServices) -> None:
-    """Let rooms hear of changed profiles and ended accounts."""
+    """Let rooms hear of changed profiles and ended accounts, and users' settings follow them into upgraded rooms."""
 
     async def profile_changed(user_id: str, field: str, profile: Mapping[str, Any]) -> None:
         if field in ("displayname", "avatar_url"):
@@ -57,6 +58,14 @@ def follow_users(users: UserServices, rooms: RoomServices) -> None:
                 except MatrixError:
                     continue
 
+    carried = CarriedSettings(
+        rooms=rooms.live,
+        store=rooms.store,
+        account_data=users.account_data,
+        tags=users.tags,
+        push_rules=users.push_rules,
+    )
+    rooms.memberships.joined.append(carried.carry)
     users.hooks.profile_changed.append(profile_changed)
     users.hooks.deactivated.append(deactivated)
     users.hooks.acquaintances = RoomAcquaintances(rooms)

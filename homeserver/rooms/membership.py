@@ -48,6 +48,8 @@ class Memberships:
         self._hooks = hooks
         self._profile_of = profile_of
         self._server_name = server_name
+        self.joined: list[Callable[[str, str], Awaitable[None]]] = []
+        """Called with (user id, room id) after a join."""
 
     # ---- changes
 
@@ -64,8 +66,16 @@ class Memberships:
         extra.pop("join_authorised_via_users_server", None)
         if self._needs_authorising_user(room, user_id):
             extra["join_authorised_via_users_server"] = await self._authorising_user(room, user_id)
+        was_joined = room.membership(user_id) == "join"
         await self._change(room, user_id, user_id, "join", extra)
+        if not was_joined:
+            await self.tell_joined(user_id, room_id)
         return room_id
+
+    async def tell_joined(self, user_id: str, room_id: str) -> None:
+        """Let those who listen know that a local user has joined a room."""
+        for listener in self.joined:
+            await listener(user_id, room_id)
 
     async def check_guest_may_join(self, room_id: str) -> None:
         """Raises GuestAccessForbidden unless the room's m.room.guest_access lets guests in."""

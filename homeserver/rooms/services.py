@@ -23,6 +23,7 @@ from homeserver.rooms.public_rooms import PublicRooms
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.relations import RelatedEvents
 from homeserver.rooms.remote import NoFederation, RemoteServers
+from homeserver.rooms.reports import Reports
 from homeserver.rooms.room_summaries import RoomSummaries
 from homeserver.rooms.search import Search
 from homeserver.rooms.search_index import SearchIndex
@@ -31,6 +32,7 @@ from homeserver.rooms.state import RoomState
 from homeserver.rooms.timeline import Timeline
 from homeserver.rooms.transactions import SendTransactions
 from homeserver.rooms.typing import Typing
+from homeserver.rooms.upgrades import Upgrades
 from homeserver.rooms.visibility import RoomVisibility
 from homeserver.storage.aliases import AliasStore
 from homeserver.storage.database import Database
@@ -38,6 +40,7 @@ from homeserver.storage.events import EventStore
 from homeserver.storage.public_rooms import PublicRoomStore
 from homeserver.storage.receipts import ReceiptStore
 from homeserver.storage.relations import RelationStore
+from homeserver.storage.reports import ReportStore
 from homeserver.storage.rooms import RoomStore
 from homeserver.storage.search import SearchStore
 from homeserver.stream import Stream
@@ -90,6 +93,8 @@ class RoomServices:
     summaries: RoomSummaries
     hierarchy: Hierarchy
     public_rooms: PublicRooms
+    upgrades: Upgrades
+    reports: Reports
     receipts: Receipts
     typing: Typing
 
@@ -228,6 +233,10 @@ def build_room_services(
             store=PublicRoomStore(db),
             server_name=settings.server_name,
         ),
+        upgrades=Upgrades(
+            db=db, rooms=live, pipeline=pipeline, memberships=memberships, aliases=alias_store, profile_of=profile_of
+        ),
+        reports=Reports(db=db, store=ReportStore(db), rooms=live, timeline=timeline, clock=clock),
         receipts=Receipts(db=db, store=ReceiptStore(db), events=events, rooms=live, stream=stream, clock=clock),
         typing=typing,
     )

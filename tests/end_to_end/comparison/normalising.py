@@ -75,7 +75,9 @@ class Names:
         if event["event_id"] in self._names:
             return
         place = self.of(str(event.get("room_id", room)))
-        what = f"{event['type']}|{event.get('state_key', '-')}|{event.get('sender')}|{place}"
+        content = event.get("content")
+        membership = content.get("membership", "") if isinstance(content, dict) else ""
+        what = f"{event['type']}|{event.get('state_key', '-')}|{event.get('sender')}|{membership}|{place}"
         self._counts[what] += 1
         self._name(event["event_id"], f"$({what}|{self._counts[what]})")
 
@@ -101,6 +103,8 @@ def _replaced(value: Any, key: str, names: Names) -> Any:
         return names.of(value)
     if isinstance(value, int) and not isinstance(value, bool) and key in TIMES:
         return "<time>"
+    if key == "rank":
+        return "<rank>"
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>" if value else "<no body>"
     return value

@@ -106,7 +106,6 @@ TYPES: tuple[Bad, ...] = (
     Bad("ban no user id", "POST", "/rooms/{room}/ban", {"user_id": "@"}),
     Bad("unban without user", "POST", "/rooms/{room}/unban", {}),
     Bad("join with a number as reason", "POST", "/join/{room}", {"reason": 7}),
-    Bad("leave with a list as reason", "POST", "/rooms/{room}/leave", {"reason": []}),
     Bad("upgrade version a number", "POST", "/rooms/{room}/upgrade", {"new_version": 7}),
     Bad("redact reason a number", "PUT", "/rooms/{room}/redact/{event}/badreason", {"reason": 7}),
     Bad("receipt body a list", "POST", "/rooms/{room}/receipt/m.read/{event}", []),
@@ -154,6 +153,7 @@ TYPES: tuple[Bad, ...] = (
     Bad("keys a text", "POST", "/keys/query", {"device_keys": "x"}),
     Bad("keys without anything", "POST", "/keys/query", {}),
     Bad("openid for somebody else", "POST", "/user/{other}/openid/request_token", {}),
+    Bad("leave with a list as reason", "POST", "/rooms/{room}/leave", {"reason": []}),
 )
 QUERIES: tuple[Bad, ...] = (
     Bad("messages without direction", "GET", "/rooms/{room}/messages"),

@@ -245,7 +245,8 @@ def search(p: Player) -> None:
     def found(count: int) -> Any:
         return lambda answer: answer["search_categories"]["room_events"].get("count") == count
 
-    order = ("$.search_categories.room_events.highlights",)
+    found_ = "$.search_categories.room_events"
+    order = (f"{found_}.highlights", f"{found_}.state.!(create)")
     p.post("a word", ann, "/search", body=body("pangolin", keys=["content.body"]), until=found(2), unordered=order)
     p.post("in names too", ann, "/search", body=body("pangolin"), unordered=order)
     p.post("two words", ann, "/search", body=body("second pangolin"), unordered=order)

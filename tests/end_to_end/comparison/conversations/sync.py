@@ -6,6 +6,9 @@ from typing import Any
 
 from tests.end_to_end.comparison.player import Player
 
+STATE_AFTER: dict[str, Any] = {"org.matrix.msc4222.use_state_after": True}
+"""By the name that Synapse 1.163 and matrix-js-sdk know."""
+
 
 def timeline_filter(**options: Any) -> dict[str, Any]:
     return {"room": {"timeline": options}}
@@ -24,9 +27,9 @@ def first_syncs(p: Player) -> None:
     p.send("hello", ben, room, "hello")
     said = p.sync("ann sees the message", ann, joined["next_batch"])
     p.sync("full state", ann, said["next_batch"], full_state=True)
-    p.sync("state after", ann, use_state_after=True)
+    p.sync("state after", ann, **STATE_AFTER)
     p.state("rename", ann, room, "m.room.name", {"name": "Renamed"})
-    p.sync("renamed, state after", ben, joined["next_batch"], use_state_after=True)
+    p.sync("renamed, state after", ben, joined["next_batch"], **STATE_AFTER)
     p.sync("renamed", ben, joined["next_batch"])
     p.put("ann changes her name", ann, "/profile/{}/displayname", ann.user_id, body={"displayname": "Ann the second"})
 
@@ -47,7 +50,7 @@ def limited_syncs(p: Player) -> None:
         p.send(f"message {n}", ann, room, f"message {n}")
     p.sync("default limit", ben, begun)
     p.sync("limit five", ben, begun, filter=timeline_filter(limit=5))
-    p.sync("limit five, state after", ben, begun, filter=timeline_filter(limit=5), use_state_after=True)
+    p.sync("limit five, state after", ben, begun, filter=timeline_filter(limit=5), **STATE_AFTER)
     p.sync("limit zero", ben, begun, filter=timeline_filter(limit=0))
     p.sync("limit fifty", ben, begun, filter=timeline_filter(limit=50))
     p.sync("limit one from the beginning", ben, filter=timeline_filter(limit=1))
@@ -114,7 +117,7 @@ def lazy_members(p: Player) -> None:
     p.send("by ben a third time", ben, room, "third word of ben")
     p.sync("with redundant members", cid, said, filter=redundant)
     p.sync("lazy full state", cid, said, filter=lazy, full_state=True)
-    p.sync("lazy state after", cid, filter=lazy, use_state_after=True)
+    p.sync("lazy state after", cid, filter=lazy, **STATE_AFTER)
     p.post("ben leaves", ben, "/rooms/{}/leave", room)
     p.sync("ben left", cid, said, filter=lazy)
 

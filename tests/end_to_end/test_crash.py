@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.crash.run import Options, Report, run
+from tests.end_to_end.crash.webchat import run_webchat
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 
@@ -36,3 +37,9 @@ async def test_killed_server_and_killed_postgresql_keep_what_was_acknowledged(tm
     report = await run(options, tmp_path, print)
     check(report)
     assert report.kills_of_database == 3
+
+
+async def test_killed_server_keeps_what_web_visitors_were_told_is_stored(tmp_path: Path) -> None:
+    problems, exchanged = await run_webchat(tmp_path, cycles=5, seed=int(time.time()))
+    assert not problems, "\n".join(problems)
+    assert exchanged > 50

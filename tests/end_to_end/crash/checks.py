@@ -23,8 +23,11 @@ FRESH_TIMELINE = 50
 class Checker:
     """Asks on connections of its own, also while everybody else waits; `compared` counts what was held against what."""
 
-    def __init__(self, people: Sequence[Person], ledger: Ledger, chance: random.Random) -> None:
+    def __init__(self, people: Sequence[Person], wanderers: int, ledger: Ledger, chance: random.Random) -> None:
+        """The last `wanderers` people come and go, and do not see all of every room."""
         self._people = people
+        self._settled = people[:-wanderers]
+        self._away = {person.user_id for person in people[-wanderers:]}
         self._ledger = ledger
         self._chance = chance
         self._weather = people[0].weather
@@ -43,7 +46,7 @@ class Checker:
                 for send in self._ledger.sends.values()
                 if send.room_id == room_id and send.cycle == self._ledger.cycle
             ]
-            newest = await self.newest_events(self._chance.choice(self._people), room_id, PAGE + 2 * len(sends))
+            newest = await self.newest_events(self._chance.choice(self._settled), room_id, PAGE + 2 * len(sends))
             self._check_sends(sends, newest)
         for person in self._chance.sample(list(self._people), 2):
             places = [person.view, *self._chance.choices(person.places, k=tokens)]
@@ -70,10 +73,9 @@ class Checker:
 
     # ---- at the end, everything
 
-    async def everything(self, rooms: Iterable[str], wanderers: Sequence[Person], *, tokens: int) -> None:
+    async def everything(self, rooms: Iterable[str], *, tokens: int) -> None:
         """All that `docs/durability.md` promises, for everything that the ledger has, and for that many old tokens of
         each person."""
-        away = {person.user_id for person in wanderers}
         for room_id in [*rooms, *self._ledger.created]:
             creator = self._ledger.created.get(room_id, ("", ""))[1]
             reader = next((one for one in self._people if one.user_id == creator), self._people[0])
@@ -89,7 +91,7 @@ class Checker:
             self._check_states(room_id, backwards)
             self._check_redactions(room_id, backwards)
             for person in self._people:
-                self._check_runs(person, room_id, ids, may_go=person.user_id in away)
+                self._check_runs(person, room_id, ids, may_go=person.user_id in self._away)
         for person in self._people:
             await self._check_person(person)
             await self.check_tokens(person, self._chance.sample(person.places, min(tokens, len(person.places))))
@@ -248,13 +250,15 @@ def _name_of(view: View, room_id: str) -> str:
     return "" if room is None else room.state.get(("m.room.name", ""), ("", ""))[1]
 
 
-def check_sqlite(file: Path, *, thorough: bool) -> list[str]:
+def check_sqlite(file: Path, *, thorough: bool, has_stream: bool = True) -> list[str]:
     """What SQLite finds wrong with its file while the server has it open; and what hangs in the air."""
     found: list[str] = []
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
         check = "integrity_check" if thorough else "quick_check"
         found += [row[0] for row in connection.execute(f"PRAGMA {check}") if row[0] != "ok"]
         found += [f"foreign key: {row}" for row in connection.execute("PRAGMA foreign_key_check")]
+        if not has_stream:
+            return found
         counter = connection.execute("SELECT position FROM stream").fetchone()[0]
         newest = connection.execute("SELECT MAX(position) FROM events").fetchone()[0]
         if newest is not None and newest > counter:

@@ -130,13 +130,13 @@ class CrashRun:
         began = time.monotonic()
         await asyncio.to_thread(self.server.start)
         await self.move_in()
-        checker = Checker(self.people, self.ledger, self.chance)
+        checker = Checker(self.people, WANDERERS, self.ledger, self.chance)
         load = [asyncio.create_task(each) for each in self.load()]
         try:
             for cycle in range(1, self.options.cycles + 1):
                 await self.cycle(cycle, checker)
             await self.calm_down(load)
-            await checker.everything(self.rooms, self.people[-WANDERERS:], tokens=self.options.tokens_at_the_end)
+            await checker.everything(self.rooms, tokens=self.options.tokens_at_the_end)
         finally:
             for task in load:
                 task.cancel()

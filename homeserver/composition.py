@@ -21,6 +21,7 @@ from homeserver.appservice_api.services import AppserviceServices, AskingNamespa
 from homeserver.client_api.routes import routes as client_routes
 from homeserver.client_api.services import Services
 from homeserver.client_api.versions import PublicFacts
+from homeserver.client_api.voip import TurnSettings
 from homeserver.clock import Clock
 from homeserver.hooks import Hooks
 from homeserver.http.authentication import BearerAuthenticator
@@ -48,6 +49,7 @@ class ServerSettings:
     facts: PublicFacts
     sync: SyncSettings = field(default_factory=SyncSettings)
     registration_shared_secret: str | None = None
+    turn: TurnSettings = field(default_factory=TurnSettings)
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ def build(
         notifier.wake_all()
 
     db.on_foreign_position(another_process_wrote)
-    api = Services(users, settings.facts)
+    api = Services(users, settings.facts, turn=settings.turn, clock=clock)
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
         settings=settings,

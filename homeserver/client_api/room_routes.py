@@ -5,7 +5,9 @@ from __future__ import annotations
 from homeserver.client_api.aliases import AliasApi
 from homeserver.client_api.events import EventApi
 from homeserver.client_api.hierarchy import HierarchyApi
+from homeserver.client_api.initial_sync import InitialSyncApi
 from homeserver.client_api.membership import MembershipApi
+from homeserver.client_api.notifications import NotificationApi
 from homeserver.client_api.public_rooms import PublicRoomApi
 from homeserver.client_api.receipts import ReceiptApi
 from homeserver.client_api.relations import RelationApi
@@ -14,8 +16,10 @@ from homeserver.client_api.rooms import RoomApi
 from homeserver.client_api.search import SearchApi
 from homeserver.client_api.services import Services
 from homeserver.client_api.sync import SyncApi
+from homeserver.client_api.third_party import ThirdPartyApi
 from homeserver.client_api.upgrades import UpgradeApi
 from homeserver.client_api.versioned_paths import v1, v3
+from homeserver.client_api.voip import VoipApi
 from homeserver.http.routing import Auth, RateClass, Route
 from homeserver.rooms.services import RoomServices
 from homeserver.sync.services import SyncServices
@@ -165,4 +169,30 @@ def report_routes(rooms: RoomServices) -> list[Route]:
         v3("POST", "/rooms/{room_id}/report", api.report_room, USER, rate, "reportRoom"),
         v3("POST", "/rooms/{room_id}/report/{event_id}", api.report_event, USER, rate, "reportEvent"),
         v3("POST", "/users/{user_id}/report", api.report_user, USER, rate, "reportUser"),
+    ]
+
+
+def old_sync_routes(services: Services, sync: SyncServices) -> list[Route]:
+    api, notifications = InitialSyncApi(sync), NotificationApi(sync, services.users.account_data)
+    of_room = "/rooms/{room_id}/initialSync"
+    return [
+        v3("GET", "/initialSync", api.get_initial_sync, GUEST, READ, "initialSync"),
+        v3("GET", of_room, api.get_room_initial_sync, GUEST, READ, "roomInitialSync"),
+        v3("GET", "/events", api.get_events, GUEST, UNLIMITED, "getEvents"),
+        v3("GET", "/events/{event_id}", api.get_event, GUEST, READ, "getOneEvent"),
+        v3("GET", "/notifications", notifications.get_notifications, USER, READ, "getNotifications"),
+    ]
+
+
+def third_party_routes(services: Services) -> list[Route]:
+    api, voip = ThirdPartyApi(services.networks), VoipApi(services.turn, services.clock)
+    base = "/thirdparty"
+    return [
+        v3("GET", base + "/protocols", api.get_protocols, USER, READ, "getProtocols"),
+        v3("GET", base + "/protocol/{protocol}", api.get_protocol, USER, READ, "getProtocolMetadata"),
+        v3("GET", base + "/location/{protocol}", api.query_locations, USER, READ, "queryLocationByProtocol"),
+        v3("GET", base + "/user/{protocol}", api.query_users, USER, READ, "queryUserByProtocol"),
+        v3("GET", base + "/location", api.query_location_by_alias, USER, READ, "queryLocationByAlias"),
+        v3("GET", base + "/user", api.query_user_by_id, USER, READ, "queryUserByID"),
+        v3("GET", "/voip/turnServer", voip.get_turn_server, GUEST, READ, "getTurnServer"),
     ]

@@ -11,6 +11,7 @@ from homeserver.client_api.room_routes import (
     event_routes,
     hierarchy_routes,
     membership_routes,
+    old_sync_routes,
     public_room_routes,
     receipt_routes,
     relation_routes,
@@ -18,6 +19,7 @@ from homeserver.client_api.room_routes import (
     room_routes,
     search_routes,
     sync_routes,
+    third_party_routes,
     upgrade_routes,
 )
 from homeserver.client_api.services import Services
@@ -42,5 +44,7 @@ def routes(services: Services, rooms: RoomServices, sync: SyncServices) -> list[
         *hierarchy_routes(rooms),
         *upgrade_routes(rooms),
         *report_routes(rooms),
+        *old_sync_routes(services, sync),
+        *third_party_routes(services),
         *sync_routes(services, sync),
     ]

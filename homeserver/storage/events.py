@@ -201,6 +201,13 @@ class EventStore:
         )
         return [_stored(row[1:], ROOM_VERSIONS[row[0]]) for row in rows]
 
+    async def find_room_id(self, event_id: str) -> str | None:
+        """The room of an accepted event, for `GET /events/{eventId}` alone, whose path names none."""
+        found: str | None = await self._db.fetch_value(
+            "SELECT room_id FROM events WHERE event_id = ? AND status = 0", (event_id,)
+        )
+        return found
+
     async def find_by_transaction(self, sender: str, room_id: str, transaction_key: str) -> str | None:
         """The id of the event that this transaction made, if it did."""
         found: str | None = await self._db.fetch_value(

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from homeserver.clock import Clock
 from homeserver.notifier import Notifier
+from homeserver.push.notifications import Notifications
 from homeserver.push.unread_counts import UnreadCounts
 from homeserver.rooms.services import RoomServices
 from homeserver.storage.database import Database
 from homeserver.storage.receipts import ReceiptStore
 from homeserver.stream import Stream
+from homeserver.sync.initial_sync import InitialSync
 from homeserver.sync.lazy_members import LazyMembers
 from homeserver.sync.room_window import RoomWindows
 from homeserver.sync.streams import Section
@@ -47,6 +49,8 @@ class SyncServices:
     windows: RoomWindows
     counts: UnreadCounts
     invites: InviteSection
+    initial_sync: InitialSync
+    notifications: Notifications
 
 
 def build_sync_services(
@@ -112,4 +116,16 @@ def build_sync_services(
         lazy_members=lazy_members,
         sections=sections,
     )
-    return SyncServices(settings, sync, user_rooms, windows, counts, invites)
+    initial_sync = InitialSync(
+        rooms=rooms, sync=sync, user_rooms=user_rooms, stream=stream, notifier=notifier, clock=clock
+    )
+    notifications = Notifications(
+        rooms=rooms.live,
+        store=rooms.store,
+        events=rooms.events,
+        receipts=receipts,
+        visibility=rooms.visibility,
+        serializer=rooms.serializer,
+        rules_of=users.push_rules.rules_of,
+    )
+    return SyncServices(settings, sync, user_rooms, windows, counts, invites, initial_sync, notifications)

@@ -18,11 +18,14 @@ from homeserver.appservice_api.registration import Appservice
 from homeserver.appservice_api.registry import Registry
 from homeserver.appservice_api.routes import appservice_routes
 from homeserver.appservice_api.services import AppserviceServices, AskingNamespaces, build_appservice_services
+from homeserver.appservice_api.third_party import AppserviceNetworks
 from homeserver.client_api.routes import routes as client_routes
 from homeserver.client_api.services import Services
+from homeserver.client_api.third_party import NoNetworks
 from homeserver.client_api.versions import PublicFacts
 from homeserver.client_api.voip import TurnSettings
 from homeserver.clock import Clock
+from homeserver.encryption.services import EncryptionServices, build_encryption_services
 from homeserver.hooks import Hooks
 from homeserver.http.authentication import BearerAuthenticator
 from homeserver.http.rate_limits import FailedLoginLimiter
@@ -64,6 +67,7 @@ class Homeserver:
     hooks: Hooks
     metrics: Metrics
     users: UserServices
+    encryption: EncryptionServices
     rooms: RoomServices
     sync: SyncServices
     appservices: AppserviceServices
@@ -114,6 +118,8 @@ def build(
         run_in_thread=run_in_thread,
     )
 
+    encryption = build_encryption_services(db, stream, users, settings.server_name)
+
     async def profile_of(user_id: str) -> Mapping[str, Any]:
         fields = await users.profiles.find_profile(user_id)
         return {name: fields[name] for name in ("displayname", "avatar_url") if fields.get(name)}
@@ -130,18 +136,20 @@ def build(
         namespaces=AskingNamespaces(registry, calls),
     )
     follow_users(users, rooms)
-    sync = build_sync_services(db, clock, stream, notifier, users, rooms, settings.sync)
+    sync = build_sync_services(db, clock, stream, notifier, users, rooms, encryption, settings.sync)
     bridges = build_appservice_services(db, clock, stream, registry, calls, users, rooms)
 
     def another_process_wrote(old: int, new: int) -> None:
         rooms.live.forget_all()
         users.forget_all()
+        encryption.forget_all()
         sync.user_rooms.forget_all()
         stream.foreign_position(new)
         notifier.wake_all()
 
     db.on_foreign_position(another_process_wrote)
-    api = Services(users, settings.facts, turn=settings.turn, clock=clock)
+    networks = AppserviceNetworks(registry, calls) if isinstance(calls, AppserviceClient) else NoNetworks()
+    api = Services(users, settings.facts, networks, settings.turn, clock)
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
         settings=settings,
@@ -152,10 +160,11 @@ def build(
         hooks=hooks,
         metrics=metrics,
         users=users,
+        encryption=encryption,
         rooms=rooms,
         sync=sync,
         appservices=bridges,
         authenticator=BearerAuthenticator(users.authentication),
-        client_routes=[*client_routes(api, rooms, sync), *appservice_routes(bridges, clock)],
+        client_routes=[*client_routes(api, rooms, sync, encryption), *appservice_routes(bridges, clock)],
         admin_routes=operators.routes(),
     )

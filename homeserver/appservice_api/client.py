@@ -53,6 +53,10 @@ class AppserviceClient:
         body = {} if transaction_id is None else {"transaction_id": transaction_id}
         return await self._call(appservice, "POST", "/_matrix/app/v1/ping", body)
 
+    async def ask_network(self, appservice: Appservice, path: str) -> AppserviceAnswer:
+        """`path` is below /_matrix/app/v1/thirdparty, encoded."""
+        return await self._call(appservice, "GET", f"/_matrix/app/v1/thirdparty/{path}", None)
+
     async def _call(
         self, appservice: Appservice, method: str, path: str, body: dict[str, Any] | None
     ) -> AppserviceAnswer:

@@ -115,7 +115,7 @@ async def test_without_relays_and_bridges_there_is_nothing_to_tell() -> None:
     server = open_server()
     alice = await server.register()
     empty: dict[str, Any] = {}
-    # Every server and client knows {} for "no relay", though the schema has all members required: so it is not validated.
+    # Clients know {} for "no relay", though the schema has all members required: so this answer is not validated.
     answer = await server.client.request("GET", "/_matrix/client/v3/voip/turnServer", token=alice.token)
     assert (answer.status, answer.json) == (200, empty)
     assert await alice.get("/thirdparty/protocols") == empty

@@ -1,4 +1,8 @@
-"""Who is typing: kept in memory only, with places of its own that begin anew with each start of the server."""
+"""Who is typing: kept in memory only, with places of its own.
+
+Places begin at the time of the first change after each start, so that a place of an earlier run is told apart from
+those of this one: whoever comes back with one has seen people type who may have stopped with the old process.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ class Typing:
         self._notifier = notifier
         self._clock = clock
         self._serial = 0
+        self._first = 0
         self._typing: dict[str, dict[str, Timer]] = {}
         self._changed: dict[str, int] = {}
         self._listeners: list[Callable[[str], None]] = []
@@ -34,7 +39,7 @@ class Typing:
 
     @property
     def serial(self) -> int:
-        """The place of the newest change."""
+        """The place of the newest change; 0 when there was none since the start."""
         return self._serial
 
     async def set_typing(self, user_id: str, room_id: str, *, typing: bool, timeout_ms: int | None = None) -> None:
@@ -78,9 +83,13 @@ class Typing:
         """Who types in a room."""
         return list(self._typing.get(room_id, ()))
 
+    def is_of_earlier_run(self, serial: int) -> bool:
+        """Whether a place is one that another run of the server gave, which nothing is known about any more."""
+        return serial != 0 and not self._first <= serial <= self._serial
+
     def changed_since(self, room_id: str, serial: int) -> bool:
-        """Whether who types in the room changed after a place; a place of before a restart counts as the beginning."""
-        return self._changed.get(room_id, 0) > (serial if serial <= self._serial else 0)
+        """Whether who types in the room changed after a place of this run."""
+        return self._changed.get(room_id, 0) > serial
 
     def close(self) -> None:
         """Stop the timers."""
@@ -90,6 +99,8 @@ class Typing:
         self._typing.clear()
 
     def _announce(self, room_id: str) -> None:
+        if not self._serial:
+            self._first = self._serial = self._clock.now_ms() * 1000
         self._serial += 1
         self._changed[room_id] = self._serial
         self._notifier.wake(rooms=(room_id,))

@@ -68,8 +68,13 @@ def _tokens(file: Path) -> dict[str, str]:
     """The two secrets between the server and its web chat, made at the first start and readable by the owner alone."""
     if not file.exists():
         made = {"as_token": secrets.token_urlsafe(32), "hs_token": secrets.token_urlsafe(32)}
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        unfinished = file.with_suffix(".new")  # whoever is killed here leaves this, and no half of the real one
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             json.dump(made, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
     tokens: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     return tokens

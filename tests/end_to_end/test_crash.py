@@ -5,13 +5,19 @@ The same by hand and for longer: `python -m tests.end_to_end.crash --cycles 200`
 
 from __future__ import annotations
 
+import asyncio
+import random
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.crash.checks import check_log, check_sqlite
 from tests.end_to_end.crash.run import Options, Report, run
-from tests.end_to_end.crash.webchat import run_webchat
+from tests.end_to_end.crash.webchat import ORIGIN, SITE, run_webchat
+from tests.support.halfdoor_process import halfdoor
+from tests.support.server_process import ServerProblem, free_port
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 
@@ -43,3 +49,37 @@ async def test_killed_server_keeps_what_web_visitors_were_told_is_stored(tmp_pat
     problems, exchanged = await run_webchat(tmp_path, cycles=5, seed=int(time.time()))
     assert not problems, "\n".join(problems)
     assert exchanged > 50
+
+
+def remove_databases(directory: Path) -> None:
+    for file in directory.glob("*.db*"):
+        file.unlink()
+
+
+async def test_server_killed_again_and_again_during_its_first_start_starts_in_the_end(tmp_path: Path) -> None:
+    site = {"key": SITE, "origins": [ORIGIN], "staff": ["@mei:halfdoor.test"], "title": "Shop"}
+    webchat = {"enabled": True, "port": free_port(), "sites": [site]}
+    server = halfdoor(tmp_path, settings={"webchat": webchat})
+    killed = 0
+    for _ in range(8):
+        starting = asyncio.create_task(asyncio.to_thread(server.start))
+        await asyncio.sleep(random.uniform(0.3, 1.5))
+        process = server.process
+        if isinstance(process, subprocess.Popen):
+            process.kill()
+        try:
+            await starting
+        except ServerProblem:
+            killed += 1
+        server.kill()
+        if killed % 2:
+            remove_databases(tmp_path)  # the next time from the very beginning
+    assert killed, "it was never killed before it answered"
+    await asyncio.to_thread(server.start)
+    try:
+        await asyncio.to_thread(server.register, "mei")
+        problems = check_sqlite(tmp_path / "halfdoor.db", thorough=True)
+        problems += check_sqlite(tmp_path / "webchat.db", thorough=True, has_stream=False)
+    finally:
+        await asyncio.to_thread(server.stop)
+    assert not problems + check_log(server.log_file.read_text(errors="replace"))

@@ -62,7 +62,8 @@ class RoomCounts:
     threads: Mapping[str, Counts]
 
 
-NOTHING: Final = RoomCounts(Counts(), Counts(), {})
+NONE: Final = Counts()
+NOTHING: Final = RoomCounts(NONE, NONE, {})
 
 
 @dataclass(slots=True)
@@ -74,6 +75,13 @@ class _Tally:
     read: dict[str, int] = field(default_factory=dict)
     answer: RoomCounts | None = None
     receipts_changed: int = 0
+
+    def is_unread(self, one: Noted) -> bool:
+        """Whether no receipt covers it."""
+        read = self.read
+        return one.position > max(read.get(UNTHREADED, 0), read.get(JOINED, 0)) and one.position > read.get(
+            one.thread, 0
+        )
 
 
 class UnreadCounts:
@@ -124,7 +132,7 @@ class UnreadCounts:
             while not await self._count(tally, user_id, room):
                 pass
         if tally.answer is None:
-            self._drop_read(tally)
+            tally.noted = [one for one in tally.noted if tally.is_unread(one)]
             tally.answer = _summary(tally.noted)
         return tally.answer
 
@@ -156,7 +164,8 @@ class UnreadCounts:
             noted = self._judge(stored, rules, room, levels, user_id, name)
             if noted is not None:
                 tally.noted.append(noted)
-                tally.answer = None
+                if tally.answer is not None:
+                    tally.answer = _plus(tally.answer, noted) if tally.is_unread(noted) else None
             elif stored.event.sender == user_id and tally.noted:
                 # Whoever writes in a timeline has read it.
                 thread = _thread_of(stored)
@@ -204,13 +213,6 @@ class UnreadCounts:
         if tally.receipts_changed == changes:
             tally.read = read  # else the user read on in the meantime, and the caller looks again
 
-    def _drop_read(self, tally: _Tally) -> None:
-        read = tally.read
-        everything = max(read.get(UNTHREADED, 0), read.get(JOINED, 0))
-        tally.noted = [
-            one for one in tally.noted if one.position > everything and one.position > read.get(one.thread, 0)
-        ]
-
     def _changed(self, kind: Change, position: int, rooms: tuple[str, ...], users: tuple[str, ...]) -> None:
         if kind is Change.PRIVATE_RECEIPTS:
             for user_id in users:
@@ -234,6 +236,17 @@ def _display_name(room: LiveRoom, user_id: str) -> str | None:
     member = room.member_events.get(user_id)
     name = None if member is None else member.event.content.get("displayname")
     return name if isinstance(name, str) else None
+
+
+def _plus(counts: RoomCounts, one: Noted) -> RoomCounts:
+    """The counts with one more unread event."""
+    everything = Counts(counts.everything.notifications + 1, counts.everything.highlights + one.highlight)
+    if one.thread == MAIN:
+        main = Counts(counts.main.notifications + 1, counts.main.highlights + one.highlight)
+        return RoomCounts(everything, main, counts.threads)
+    before = counts.threads.get(one.thread, NONE)
+    thread = Counts(before.notifications + 1, before.highlights + one.highlight)
+    return RoomCounts(everything, counts.main, {**counts.threads, one.thread: thread})
 
 
 def _summary(noted: Sequence[Noted]) -> RoomCounts:

@@ -23,7 +23,7 @@ from signedjson.types import SigningKey
 from homeserver.clock import Clock
 from homeserver.hooks import EventToCheck, Hooks
 from homeserver.protocol.authorization import auth_keys, check_authorized
-from homeserver.protocol.errors import Forbidden, TooLarge, Unavailable, Unknown
+from homeserver.protocol.errors import Forbidden, TooLarge, Unknown
 from homeserver.protocol.events import Event
 from homeserver.protocol.hashes import reference_hash
 from homeserver.protocol.identifiers import domain_of
@@ -243,7 +243,9 @@ class Pipeline:
 
         try:
             return await self._db.write(job)
-        except Unavailable:  # perhaps before the job could run: what stands on these drafts must not be written either
+        except _Stale:
+            raise
+        except Exception:  # perhaps before the job could run: what stands on these drafts must not be written either
             if room.epoch == epoch:
                 room.abandon_drafts()
             raise

@@ -69,7 +69,7 @@ class Writer:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Entry(job, answer))
         if self._inline:
-            await self._run_inline()
+            await self._run_inline(answer)
         else:
             if self._task is None:
                 self._task = asyncio.create_task(self._run_task(), name="storage writer")
@@ -101,16 +101,18 @@ class Writer:
             self._wake.set()
             await asyncio.wait([task])
 
-    async def _run_inline(self) -> None:
+    async def _run_inline(self, own: asyncio.Future[Any] | None = None) -> None:
         if self._task is not None:
             return  # a job really waits for something: whoever runs it takes this one too
         self._task = asyncio.current_task()
         try:
             while self._waiting:
                 await self._run_waiting()
+                if own is not None and own.done() and not own.cancelled() and own.exception() is not None:
+                    break  # who fails comes first, here too
         finally:
             self._task = None
-            if self._waiting:  # this caller was cancelled in the middle: somebody else's turn
+            if self._waiting:  # this caller failed, or was cancelled in the middle: somebody else's turn
                 self._successor = asyncio.ensure_future(self._run_inline())
 
     async def _run_task(self) -> None:

@@ -63,7 +63,7 @@ def event_routes(rooms: RoomServices) -> list[Route]:
     return [
         v3("PUT", send, api.send_message, GUEST, MESSAGE, "sendMessage"),
         v3("PUT", redact, api.redact_event, USER, MESSAGE, "redactEvent"),
-        v3("PUT", state + "/{state_key?}", api.set_state, USER, MESSAGE, "setRoomStateWithKey"),
+        v3("PUT", state + "/{state_key?}", api.set_state, GUEST, MESSAGE, "setRoomStateWithKey"),
         v3("GET", state + "/{state_key?}", api.get_state_event, GUEST, READ, "getRoomStateWithKey"),
         v3("GET", "/rooms/{room_id}/state", api.get_state, GUEST, READ, "getRoomState"),
         v3("GET", "/rooms/{room_id}/members", api.get_members, GUEST, READ, "getMembersByRoom"),

@@ -132,6 +132,8 @@ class AppserviceSender:
 
     async def _collect(self, place: AppservicePlace) -> tuple[dict[str, Any] | None, int]:
         """(the content of the next transaction, or None when there is nothing to tell; up to which position)."""
+        # Who types is looked at before how far the stream is, so that it never overtakes the typist's joining.
+        typing, self._typing = {room_id: self._rooms.typing.who(room_id) for room_id in self._typing}, {}
         up_to = self._stream.position if place.pending_up_to is None else place.pending_up_to
         events: list[Any] = []
         found = await self._rooms.events.list_stream(place.position, up_to, SCANNED)
@@ -147,7 +149,7 @@ class AppserviceSender:
                 up_to = found[-1].position
         ephemeral: list[dict[str, Any]] = []
         if self._appservice.receive_ephemeral:
-            ephemeral = await self._ephemeral(place.position, up_to)
+            ephemeral = await self._ephemeral(typing, place.position, up_to)
         if not events and not ephemeral and place.pending_up_to is None:
             return None, up_to
         content: dict[str, Any] = {"events": events}
@@ -156,13 +158,11 @@ class AppserviceSender:
             content["de.sorunome.msc2409.ephemeral"] = ephemeral
         return content, up_to
 
-    async def _ephemeral(self, after: int, up_to: int) -> list[dict[str, Any]]:
+    async def _ephemeral(self, typing: dict[str, list[str]], after: int, up_to: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        typing, self._typing = self._typing, {}
-        for room_id in typing:
+        for room_id, user_ids in typing.items():
             if await self._cares_for_room(room_id):
-                content = {"user_ids": self._rooms.typing.who(room_id)}
-                found.append({"type": "m.typing", "room_id": room_id, "content": content})
+                found.append({"type": "m.typing", "room_id": room_id, "content": {"user_ids": user_ids}})
         for room_id, receipts in (await self._rooms.receipts.list_stream(after, up_to)).items():
             public = [one for one in receipts if one.receipt_type == READ]
             if public and await self._cares_for_room(room_id):

@@ -112,7 +112,8 @@ class MatrixClient:
                 raise GaveUp(f"{method} {path}: {why}")
             if wait is None:
                 wait = min(LONGEST_PAUSE, 0.5 * 2 ** min(attempt - 1, 10)) * (1 + self._jitter.random() / 4)
-            log.warning("%s %s: %s; attempt %d, again in %.1f s", method, path, why, attempt, wait)
+            level = logging.WARNING if attempt > 1 else logging.INFO  # one failure is everyday life, as at the start
+            log.log(level, "%s %s: %s; attempt %d, again in %.1f s", method, path, why, attempt, wait)
             await self._clock.sleep(wait)
 
     async def register(self, localpart: str) -> None:

@@ -43,19 +43,23 @@ registration:
   enabled: true
   open_without_verification: true
   shared_secret_file: secrets/registration_shared_secret
+logging:
+  # What this demo prints stays on the screen; info shows every request.
+  level: warning
 webchat:
   enabled: true
   port: {webchat_port}
   demo_site: demo
   sites:
     - key: demo
-      title: Demo shop
+      title: Lantern & Leaf
       origins: ["http://localhost:{webchat_port}", "http://127.0.0.1:{webchat_port}"]
       staff: ["@staff:localhost"]
       greeting: Hello! How can we help?
 """
 
 STAFF = "staff"
+STAFF_NAME = "Mei"
 START_SECONDS = 60
 
 
@@ -123,7 +127,7 @@ def announce(demo: Demo) -> None:
     try:
         wait_until_answering(server)
         with contextlib.suppress(NameTaken):  # a demo that was started before
-            server.register(STAFF, demo.password, admin=True)
+            server.register(STAFF, demo.password, admin=True, display_name=STAFF_NAME)
     except (CommandFailed, NotRunning) as error:
         print(f"halfdoor: the demo is not ready: {error}", file=sys.stderr, flush=True)
         return

@@ -60,7 +60,7 @@ class RunningServer:
         context.verify_mode = ssl.CERT_NONE
         return http.client.HTTPSConnection(host, listener.port, timeout=self.timeout_seconds, context=context)
 
-    def register(self, localpart: str, password: str, *, admin: bool) -> str:
+    def register(self, localpart: str, password: str, *, admin: bool, display_name: str = "") -> str:
         """Make an account with the shared secret; its user id.
 
         The MAC is Synapse's: HMAC-SHA1 over nonce, name, password and admin or notadmin, joined by zero bytes.
@@ -74,6 +74,8 @@ class RunningServer:
         parts = (answer["nonce"], localpart, password, "admin" if admin else "notadmin")
         mac = hmac.new(secret.reveal().encode(), b"\0".join(part.encode() for part in parts), hashlib.sha1).hexdigest()
         body = {"nonce": answer["nonce"], "username": localpart, "password": password, "admin": admin, "mac": mac}
+        if display_name:
+            body["displayname"] = display_name
         status, answer = self.call("POST", REGISTER, body, api="admin")
         if answer.get("errcode") == "M_USER_IN_USE":
             raise NameTaken(f"there is an account {localpart} already")

@@ -124,6 +124,10 @@ def build(
         fields = await users.profiles.find_profile(user_id)
         return {name: fields[name] for name in ("displayname", "avatar_url") if fields.get(name)}
 
+    async def is_guest(user_id: str) -> bool:
+        account = await users.accounts.find_account(user_id)
+        return account is not None and account.is_guest
+
     rooms = build_room_services(
         db,
         clock,
@@ -132,6 +136,7 @@ def build(
         settings.rooms,
         settings.signing_key,
         profile_of=profile_of,
+        is_guest=is_guest,
         hooks=hooks,
         namespaces=AskingNamespaces(registry, calls),
     )

@@ -22,6 +22,9 @@ from homeserver.stream import Change, Stream
 ProfileOf = Callable[[str], Awaitable[Mapping[str, Any]]]
 """The profile members (`displayname`, `avatar_url`) that a user's member events carry."""
 
+IsGuest = Callable[[str], Awaitable[bool]]
+"""Whether a user of this server is a guest."""
+
 
 class Memberships:
     """Changes of membership by local users, and who is where."""
@@ -37,6 +40,7 @@ class Memberships:
         stream: Stream,
         hooks: Hooks,
         profile_of: ProfileOf,
+        is_guest: IsGuest,
         server_name: str,
     ) -> None:
         self._db = db
@@ -47,6 +51,7 @@ class Memberships:
         self._stream = stream
         self._hooks = hooks
         self._profile_of = profile_of
+        self._is_guest = is_guest
         self._server_name = server_name
         self.joined: list[Callable[[str, str], Awaitable[None]]] = []
         """Called with (user id, room id) after a join."""
@@ -82,6 +87,17 @@ class Memberships:
         room = await self._rooms.find(room_id)
         if room is None or room.content("m.room.guest_access").get("guest_access") != "can_join":
             raise GuestAccessForbidden("Guests may not join this room; register an account first")
+
+    async def remove_guests(self, room_id: str) -> None:
+        """The room may have stopped to let guests in: those of this server leave it, as the spec says they MUST."""
+        room = await self._rooms.get(room_id)
+        if room.content("m.room.guest_access").get("guest_access") == "can_join":
+            return
+        for user_id in list(room.members):
+            if domain_of(user_id) != self._server_name or room.membership(user_id) != "join":
+                continue
+            if await self._is_guest(user_id):
+                await self._change(room, user_id, user_id, "leave", {}, reason="Guests may not be here any more")
 
     async def invite(
         self,

@@ -113,6 +113,8 @@ class Sending:
             room_id,
             Draft(sender, event_type, content, state_key=state_key, origin_server_ts=origin_server_ts),
         )
+        if event_type == "m.room.guest_access":
+            await self._memberships.remove_guests(room_id)
         return sent.event_id
 
     async def redact(

@@ -16,7 +16,7 @@ from homeserver.rooms.client_events import EventSerializer
 from homeserver.rooms.creation import RoomCreation
 from homeserver.rooms.hierarchy import Hierarchy
 from homeserver.rooms.live_room import LiveRooms
-from homeserver.rooms.membership import Memberships, ProfileOf
+from homeserver.rooms.membership import IsGuest, Memberships, ProfileOf
 from homeserver.rooms.persistence import Persistence
 from homeserver.rooms.pipeline import Pipeline
 from homeserver.rooms.public_rooms import PublicRooms
@@ -108,6 +108,7 @@ def build_room_services(
     signing_key: SigningKey,
     *,
     profile_of: ProfileOf,
+    is_guest: IsGuest,
     hooks: Hooks | None = None,
     remote: RemoteServers | None = None,
     namespaces: AliasNamespaces | None = None,
@@ -139,6 +140,7 @@ def build_room_services(
         stream=stream,
         hooks=hooks,
         profile_of=profile_of,
+        is_guest=is_guest,
         server_name=settings.server_name,
     )
     alias_store = AliasStore(db)

@@ -262,7 +262,11 @@ async def test_guest_joins_only_where_guests_may(whole_server: Server) -> None:
     levels = await alice.get(f"/rooms/{opened}/state/m.room.power_levels")
     await alice.set_state(opened, "m.room.power_levels", {**levels, "events": {**levels["events"], "m.room.topic": 0}})
     await guest.set_state(opened, "m.room.topic", {"topic": "of a guest"})
-    await guest.post(f"/rooms/{opened}/leave")
+    bob = await whole_server.register("bob")
+    await bob.join(opened)
+    await alice.set_state(opened, "m.room.guest_access", {"guest_access": "forbidden"})
+    assert await membership(alice, opened, guest) == "leave"
+    assert await membership(alice, opened, bob) == "join"
 
 
 async def test_member_event_sent_as_state_follows_the_same_rules(whole_server: Server) -> None:

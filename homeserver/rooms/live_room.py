@@ -56,6 +56,7 @@ class LiveRoom:
         self.members_changed = 0
         self.joined_count = 0
         self.invited_count = 0
+        self.key_values: dict[StateKey, list[tuple[int, str]]] = {}
         self.timeline: deque[StoredEvent] = deque()
         self.timeline_floor = position
         self.last_position = position
@@ -99,6 +100,11 @@ class LiveRoom:
     def join_rule(self) -> str:
         value = self.content("m.room.join_rules").get("join_rule")
         return value if isinstance(value, str) else "invite"
+
+    @property
+    def is_whole_in_memory(self) -> bool:
+        """Whether the ring still holds every event of the room since its creation."""
+        return bool(self.timeline) and self.timeline[0].event.type == "m.room.create"
 
     def recent(self, after: int) -> list[StoredEvent] | None:
         """The events after a position, oldest first; None when memory does not reach back that far."""
@@ -163,6 +169,7 @@ class LiveRoom:
     def set_state(self, key: StateKey, stored: StoredEvent) -> None:
         """Make `stored` the committed state at `key`."""
         self.state_ids[key] = stored.event_id
+        self.key_values.pop(key, None)
         if key[0] == MEMBER:
             self.keep_member_event(stored)
             self.set_member(key[1], membership_of(stored.event))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final, cast
 
 from homeserver.protocol.history_visibility import DEFAULT_VISIBILITY, Visibility, allows, may_see, visibility_of
 from homeserver.rooms.live_room import MEMBER, LiveRoom, membership_of
 from homeserver.storage.events import ACCEPTED, EventStore, StoredEvent
 from homeserver.storage.rooms import RoomStore
 
-VISIBILITY_KEY = ("m.room.history_visibility", "")
+VISIBILITY_KEY: Final = ("m.room.history_visibility", "")
+KEPT_KEYS: Final = 500
+"""Of how many members (and the visibility) the history is kept with a room."""
 
 
 class RoomView:
@@ -81,14 +84,12 @@ class RoomVisibility:
 
     async def view(self, room: LiveRoom, user_id: str) -> RoomView:
         """What `user_id` may see of a room."""
-        memberships = await self._values(room, (MEMBER, user_id))
-        visibilities = await self._values(room, VISIBILITY_KEY)
         return RoomView(
             user_id,
-            [(place, "leave" if stored is None else membership_of(stored.event)) for place, stored in memberships],
+            await self._values(room, (MEMBER, user_id), membership_at),
             [
-                (place, DEFAULT_VISIBILITY if stored is None else visibility_of(stored.event))
-                for place, stored in visibilities
+                (place, cast(Visibility, value))
+                for place, value in await self._values(room, VISIBILITY_KEY, visibility_at)
             ],
         )
 
@@ -111,15 +112,39 @@ class RoomVisibility:
             return False
         return membership.membership == "invite" or (await self.view(room, user_id)).was_joined
 
-    async def _values(self, room: LiveRoom, key: tuple[str, str]) -> list[tuple[int, StoredEvent | None]]:
-        history = await self._store.list_key_history(room.room_id, key)
-        ids = [event_id for _, event_id in history if event_id is not None]
-        known: dict[str, StoredEvent] = {}
-        if len(ids) == 1:
-            current = room.pinned.get(key) if key[0] != MEMBER else room.member_events.get(key[1])
-            if current is not None and current.event_id == ids[0]:
-                known[ids[0]] = current
-        missing = [event_id for event_id in ids if event_id not in known]
-        for stored in await self._events.find_events(room.room_id, room.version, missing) if missing else ():
-            known[stored.event_id] = stored
-        return [(place, None if event_id is None else known.get(event_id)) for place, event_id in history]
+    async def _values(
+        self, room: LiveRoom, key: tuple[str, str], value_at: Callable[[StoredEvent | None], str]
+    ) -> list[tuple[int, str]]:
+        """Where the values of a state key began, and which. Kept with the room until the key changes: values outlive
+        redactions."""
+        known = room.key_values.get(key)
+        if known is not None:
+            return known
+        newest = room.state_ids.get(key)
+        if room.is_whole_in_memory:
+            values = [
+                (stored.position, value_at(stored))
+                for stored in room.timeline
+                if stored.event.state_key == key[1] and stored.event.type == key[0]
+            ]
+        else:
+            history = await self._store.list_key_history(room.room_id, key)
+            ids = [event_id for _, event_id in history if event_id is not None]
+            found = await self._events.find_events(room.room_id, room.version, ids) if ids else []
+            by_id = {stored.event_id: stored for stored in found}
+            values = [(place, value_at(None if one is None else by_id.get(one))) for place, one in history]
+        if room.state_ids.get(key) == newest:
+            if len(room.key_values) >= KEPT_KEYS:
+                room.key_values.clear()
+            room.key_values[key] = values
+        return values
+
+
+def membership_at(stored: StoredEvent | None) -> str:
+    """The membership that a member event gives; "leave" where there is none."""
+    return "leave" if stored is None else membership_of(stored.event)
+
+
+def visibility_at(stored: StoredEvent | None) -> str:
+    """The history visibility that an event gives, or the default."""
+    return DEFAULT_VISIBILITY if stored is None else visibility_of(stored.event)

@@ -64,6 +64,8 @@ class RoomWindows:
         recent = room.recent(floor) if after is not None else None
         if recent is not None:
             return self._choose(recent, view, floor, up_to, limit, event_filter, ignored, complete=True)
+        if after is None and room.is_whole_in_memory:
+            return self._choose(list(room.timeline), view, floor, up_to, limit, event_filter, ignored, complete=True)
         found = self._newest_in_memory(room, up_to, limit)
         if found is not None:
             window = self._choose(found, view, floor, up_to, limit, event_filter, ignored, complete=False)

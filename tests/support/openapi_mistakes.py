@@ -28,6 +28,12 @@ def _either_form_of_state(bundle: dict[str, Any]) -> None:
     answers["200"] = {"anyOf": answers["200"]["oneOf"]}
 
 
+def _no_relay(bundle: dict[str, Any]) -> None:
+    answers = _operation(bundle, "getTurnServer")["answers"]
+    answers["200"] = {"anyOf": [answers["200"], {"type": "object", "maxProperties": 0}]}
+
+
 MISTAKES: tuple[Mistake, ...] = (
     Mistake("a whole event is an object too, so an event fits both forms of the `oneOf`", _either_form_of_state),
+    Mistake("a server without relays cannot say so; {} is what servers answer and clients understand", _no_relay),
 )

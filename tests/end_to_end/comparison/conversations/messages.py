@@ -27,6 +27,10 @@ def threaded(root: str, text: str) -> dict[str, Any]:
     return {"msgtype": "m.text", "body": text, "m.relates_to": {"rel_type": "m.thread", "event_id": root}}
 
 
+def _unread(answer: dict[str, Any], room: str) -> Any:
+    return answer["rooms"]["join"].get(room, {}).get("unread_notifications", {}).get("notification_count")
+
+
 def sending(p: Player) -> None:
     ann, ben, cid = (p.account(name) for name in ("ann", "ben", "cid"))
     room = p.room("create", ann, preset="public_chat")
@@ -224,7 +228,7 @@ def visibility(p: Player) -> None:
         p.send(f"late {setting}", ann, room, "late")
         p.get(f"messages {setting}", ben, "/rooms/{}/messages", room, query={"dir": "b", "limit": 30})
         p.get(f"early event {setting}", ben, EVENT, room, early)
-        p.sync(f"sync {setting}", ben)
+        p.sync(f"sync {setting}", ben, until=lambda answer, room=room: _unread(answer, room) == 1)
         p.get(f"stranger reads {setting}", cid, "/rooms/{}/messages", room, query={"dir": "b", "limit": 30})
         p.post(f"leave {setting}", ben, "/rooms/{}/leave", room)
         p.send(f"after {setting}", ann, room, "after")
@@ -288,7 +292,7 @@ def receipts(p: Player) -> None:
     path = "/rooms/{}/receipt/{}/{}"
 
     def unread(answer: dict[str, Any]) -> Any:
-        return answer["rooms"]["join"].get(room, {}).get("unread_notifications", {}).get("notification_count")
+        return _unread(answer, room)
 
     p.sync("unread", ben, first, until=lambda answer: unread(answer) == 3)
     p.post("read one", ben, path, room, "m.read", one)

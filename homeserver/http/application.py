@@ -5,6 +5,7 @@ Knows neither sockets nor Twisted: `twisted_server.py` and the tests' in-memory 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from homeserver.logs import redact
 from homeserver.logs import request_id as request_id_of_task
 from homeserver.metrics import RequestMetrics
 from homeserver.protocol.errors import MatrixError, TooLarge
+from homeserver.users.requester import Requester
 
 _log = logging.getLogger("homeserver.http")
 _access = logging.getLogger("homeserver.http.access")
@@ -218,9 +220,19 @@ class HttpApplication:
             if request.requester is not None:
                 progress.requester = request.requester.user_id
         if route.rate is not RateClass.NONE:
-            self._limiter.check(route.rate, request.requester, request.client_address, match.path_params.get("room_id"))
+            caller = request.requester
+            if route.auth is Auth.NONE and request.access_token is not None:
+                caller = await self._caller(request)
+            self._limiter.check(route.rate, caller, request.client_address, match.path_params.get("room_id"))
         response = await route.handler(request)
         return _finish(response, path)
+
+    async def _caller(self, request: Request) -> Requester | None:
+        """Who calls a route that asks nobody for a token, as far as limits care: an application service that registers
+        its users is not limited. A token that is worth nothing is nobody's."""
+        with contextlib.suppress(MatrixError):
+            return await self._authenticator.authenticate(request, Auth.OPTIONAL)
+        return None
 
 
 def split_target(raw_target: str) -> tuple[str, str]:

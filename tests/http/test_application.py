@@ -186,6 +186,13 @@ async def test_D14_a_forged_forwarded_for_does_not_change_the_rate_limit_key() -
         assert (answer.status, answer.json["address"]) == (200, f"203.0.113.{number}")
 
 
+async def test_application_service_is_not_limited_where_nobody_needs_a_token() -> None:
+    limiter = RouteLimiter(FakeClock(), {RateClass.REGISTRATION: ClassLimits(address=RateLimit(1, 1))})
+    api = client(Route("POST", PATH, echo, Auth.NONE, RateClass.REGISTRATION), rate_limiter=limiter)
+    assert [(await api.request("POST", PATH, token="service")).status for _ in range(3)] == [200, 200, 200]
+    assert [(await api.request("POST", PATH, token="worthless")).status for _ in range(2)] == [200, 429]
+
+
 async def test_too_many_requests_say_when_to_come_back() -> None:
     limiter = RouteLimiter(FakeClock(), {RateClass.MESSAGE: ClassLimits(account=RateLimit(0.4, 1))})
     api = client(Route("PUT", PATH, echo, rate=RateClass.MESSAGE), rate_limiter=limiter)

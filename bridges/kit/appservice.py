@@ -19,6 +19,8 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from bridges.kit.store import StoreUnavailable
+
 log = logging.getLogger(__name__)
 
 MAX_BODY = 32 * 1024 * 1024
@@ -145,6 +147,9 @@ class AppserviceResource(Resource):
             status, answer = await self._listener.answer(
                 request.method.decode("latin-1"), path, headers, query, content.read(MAX_BODY)
             )
+        except StoreUnavailable as error:
+            log.error("a call of the homeserver was not taken: %s", error)
+            status, answer = 503, {"errcode": "M_UNKNOWN", "error": "The bridge cannot write; try again."}
         except Exception:
             log.exception("a call of the homeserver failed")
             status, answer = 500, {"errcode": "M_UNKNOWN", "error": "The bridge failed; try again."}

@@ -19,7 +19,7 @@ from bridges.kit.messages import RemoteDeletion, RemoteEdit, RemoteEvent, Remote
 from bridges.kit.network import HearsDelivery, Network
 from bridges.kit.portals import Portals
 from bridges.kit.queues import ChatQueues
-from bridges.kit.store import DONE, FAILED, PENDING, Store, Transaction
+from bridges.kit.store import DONE, FAILED, PENDING, Store, StoreUnavailable, Transaction
 from bridges.kit.text import LONGEST_TEXT, clean_text
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Incoming:
         self._network = network
         self._clock = clock
         self._attempts: dict[int, int] = {}
-        self.queues = ChatQueues(self._handle_next, "incoming")
+        self.queues = ChatQueues(self._handle_next, "incoming", clock)
 
     async def add(self, event: RemoteEvent, txn: Transaction | None = None) -> bool:
         """Store an event; False when this (chat, id) was there already. Wake the queue yourself when giving `txn`."""
@@ -95,6 +95,8 @@ class Incoming:
         except NotReady as problem:
             log.error("messages wait, because the bridge cannot work: %s", problem)
             await self._clock.sleep(SETUP_PAUSE)
+        except StoreUnavailable:
+            raise
         except Exception as error:
             attempts = self._attempts[position] = self._attempts.get(position, 0) + 1
             log.exception("%r of chat %r failed, attempt %d", event.id, chat, attempts)

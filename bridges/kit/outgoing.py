@@ -20,7 +20,7 @@ from bridges.kit.messages import MatrixUser
 from bridges.kit.network import FindsSent, Network, OpensChats, Undeliverable
 from bridges.kit.portals import Portals
 from bridges.kit.queues import ChatQueues
-from bridges.kit.store import DONE, FAILED, PENDING, Store, Transaction
+from bridges.kit.store import DONE, FAILED, PENDING, Store, StoreUnavailable, Transaction
 from bridges.kit.translation import Translation
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Outgoing:
         self._clock = clock
         self._translation = Translation(store, network)
         self._attempts: dict[int, int] = {}
-        self.queues = ChatQueues(self._handle_next, "outgoing")
+        self.queues = ChatQueues(self._handle_next, "outgoing", clock)
 
     async def take(self, transaction_id: str, events: list[dict[str, Any]]) -> bool:
         """Store one transaction of the homeserver, all or nothing; False when it was stored before."""
@@ -137,6 +137,8 @@ class Outgoing:
         except Undeliverable as error:
             await self._settle(position, FAILED)
             await self._tell_failure(event, str(error))
+        except StoreUnavailable:
+            raise
         except Exception as error:
             attempts = self._attempts[position] = self._attempts.get(position, 0) + 1
             log.exception("event %s could not be delivered, attempt %d", event["event_id"], attempts)

@@ -10,14 +10,21 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from bridges.kit.clock import Clock
+from bridges.kit.store import StoreUnavailable
+
+STORE_PAUSE = 5.0
+"""Seconds between two attempts while our own database cannot be written."""
+
 log = logging.getLogger(__name__)
 
 
 class ChatQueues:
     """One worker task per key, alive only while there is work."""
 
-    def __init__(self, handle: Callable[[str], Awaitable[bool]], name: str) -> None:
+    def __init__(self, handle: Callable[[str], Awaitable[bool]], name: str, clock: Clock) -> None:
         self._handle = handle
+        self._clock = clock
         self._name = name
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._woken: set[str] = set()
@@ -39,13 +46,22 @@ class ChatQueues:
         try:
             while key in self._woken:
                 self._woken.discard(key)
-                while await self._handle(key):
+                while await self._next(key):
                     pass
         except Exception:
             # handle() deals with every failure that it expects; the rows stay pending for the next start.
             log.exception("the %s queue of %r stopped at an unexpected error", self._name, key)
         finally:
             self._workers.pop(key, None)
+
+    async def _next(self, key: str) -> bool:
+        """One row. A full disk of our own is nobody else's failure: the row waits until it is over."""
+        while True:
+            try:
+                return await self._handle(key)
+            except StoreUnavailable as error:
+                log.error("the %s queue of %r waits: %s", self._name, key, error)
+                await self._clock.sleep(STORE_PAUSE)
 
     @property
     def idle(self) -> bool:

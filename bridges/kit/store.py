@@ -45,6 +45,20 @@ class NewerDatabase(Exception):
     """The file was written by a newer version of this program; start that one, or restore a backup."""
 
 
+class StoreUnavailable(Exception):
+    """The file cannot be written at this moment, such as on a full disk, or is not open; nothing was changed."""
+
+
+_PASSING = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+}
+
+
 class Transaction:
     """Statements inside one transaction; rows are plain tuples."""
 
@@ -110,21 +124,26 @@ class Store:
     @property
     def _opened(self) -> aiosqlite.Connection:
         if self._connection is None:
-            raise sqlite3.ProgrammingError("the store is closed")
+            raise StoreUnavailable("the bridge is stopping, or was not started")
         return self._connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """BEGIN … COMMIT; any exception rolls all of it back."""
+        """BEGIN … COMMIT; any exception rolls all of it back. Raises StoreUnavailable."""
         async with self._lock:
             connection = self._opened
-            await connection.execute("BEGIN IMMEDIATE")
             try:
-                yield Transaction(connection)
-                # Shielded: a cancelled caller must not leave a transaction open for the next one.
-                await asyncio.shield(asyncio.ensure_future(connection.commit()))
-            except BaseException:
-                await asyncio.shield(asyncio.ensure_future(connection.rollback()))
+                await connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield Transaction(connection)
+                    # Shielded: a cancelled caller must not leave a transaction open for the next one.
+                    await asyncio.shield(asyncio.ensure_future(connection.commit()))
+                except BaseException:
+                    await asyncio.shield(asyncio.ensure_future(connection.rollback()))
+                    raise
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF in _PASSING:
+                    raise StoreUnavailable(f"the bridge's database cannot be used: {error}") from error
                 raise
 
     async def prune(self, before_ms: int) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from bridges.kit import RemoteMessage
+from bridges.kit.store import StoreUnavailable
 from bridges.kit.text import clean_name, clean_text
 from bridges.webchat import frames
 from bridges.webchat.conversations import Conversation
@@ -122,9 +123,12 @@ class VisitorConnection:
             except frames.BadFrame as error:
                 self.tell(frames.error_frame("bad_frame", str(error)))
                 self._close(frames.CLOSE_BAD_FRAME, "bad frame")
+            except StoreUnavailable as error:
+                log.error("a visitor's frame was not taken: %s", error)
+                self._close(frames.CLOSE_FAILED, "try again")
             except Exception:
                 log.exception("a visitor's frame failed")
-                self._close(1011, "internal error")
+                self._close(frames.CLOSE_FAILED, "internal error")
             finally:
                 self._waiting.task_done()
 

@@ -68,7 +68,8 @@ class VisitorProtocol(WebSocketServerProtocol):
         self.sendMessage(data, isBinary=False)
 
     def close(self, code: int, reason: str) -> None:
-        self.sendClose(code, reason)
+        # `sendClose` takes an application's codes only; 1001 and 1011 are a server's to send (RFC 6455, section 7.4.1).
+        self.sendCloseFrame(code, reason.encode())
 
 
 class VisitorFactory(WebSocketServerFactory):

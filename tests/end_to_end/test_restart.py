@@ -15,6 +15,7 @@ import pytest
 
 from tests.end_to_end.crash.checks import check_log, check_sqlite
 from tests.end_to_end.crash.run import Options, run
+from tests.end_to_end.crash.webchat import run_webchat
 from tests.support.halfdoor_process import halfdoor
 from tests.support.server_process import Account, ServerProcess
 
@@ -31,6 +32,12 @@ async def test_stopped_server_answers_what_is_under_way_and_loses_nothing(tmp_pa
     print(report.text())  # noqa: T201 - pytest shows it when something is wrong, and with -s
     assert not report.problems, report.text()
     assert len(report.stops) == 3
+
+
+async def test_stopped_server_takes_in_what_visitors_wrote(tmp_path: Path) -> None:
+    problems, exchanged = await run_webchat(tmp_path, cycles=2, seed=int(time.time()), gently=True)
+    assert not problems, "\n".join(problems)
+    assert exchanged > 20
 
 
 class Writer:

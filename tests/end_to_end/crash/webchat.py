@@ -25,6 +25,7 @@ SITE = "shop"
 ORIGIN = "https://shop.example"
 VISITORS = 3
 ARRIVES_WITHIN_SECONDS = 30.0
+STOPS_WITHIN_SECONDS = 15.0
 
 
 class Visitor:
@@ -153,8 +154,8 @@ class Staff:
         return [event["content"]["body"] for event in page["chunk"] if event["type"] == "m.room.message"]
 
 
-async def run_webchat(directory: Path, *, cycles: int, seed: int) -> tuple[list[str], int]:
-    """Kill and restart while visitors and staff write. What went wrong, and how many messages were exchanged."""
+async def run_webchat(directory: Path, *, cycles: int, seed: int, gently: bool = False) -> tuple[list[str], int]:
+    """Kill (or stop with SIGTERM) and start while visitors and staff write. What went wrong; how much was exchanged."""
     chance = random.Random(seed)
     port, web_port = free_port(), free_port()
     staff_id = "@mei:halfdoor.test"
@@ -175,7 +176,7 @@ async def run_webchat(directory: Path, *, cycles: int, seed: int) -> tuple[list[
         try:
             for _ in range(cycles):
                 await asyncio.sleep(chance.uniform(0.5, 2.0))
-                await kill_and_start(server, weather)
+                await end_and_start(server, weather, gently=gently)
             await asyncio.sleep(1.0)
             await wait_until_arrived(visitors, staff)
             staff.stopping = True
@@ -193,8 +194,14 @@ async def run_webchat(directory: Path, *, cycles: int, seed: int) -> tuple[list[
     return weather.problems, sum(len(visitor.acknowledged) + len(visitor.heard) for visitor in visitors)
 
 
-async def kill_and_start(server: ServerProcess, weather: Weather) -> None:
+async def end_and_start(server: ServerProcess, weather: Weather, *, gently: bool) -> None:
     weather.up.clear()
+    process = server.process
+    if gently and process is not None:
+        process.terminate()
+        status = await asyncio.to_thread(process.wait, STOPS_WITHIN_SECONDS)
+        if status != 0:
+            weather.problem(f"SIGTERM: exit status {status}")
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(server.start)
     weather.up.set()

@@ -23,7 +23,7 @@ from tests.end_to_end.demo import Visitor, demo_server
 from tests.end_to_end.test_demo import CONVERSATION
 from tests.support.browser import Browser, Page, chromium
 
-WIDTH, HEIGHT = 1100, 760
+WIDTH, HEIGHT = 1100, 820
 NAMES = ("demo-visitor.png", "demo-staff.png")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from dataclasses import dataclass
@@ -98,11 +99,12 @@ class RunningServer:
 
     async def stop(self, grace_seconds: float) -> None:
         """End what runs, write what is only in memory, close the database."""
-        if self.webchat is not None:
-            await self.webchat.stop()
-        await self.http.shut_down(grace_seconds, wake=self.homeserver.notifier.close)
-        await self.homeserver.close()
-        await self.homeserver.db.close()
+        async with contextlib.AsyncExitStack() as steps:  # the last one first; one that fails keeps none from its turn
+            steps.push_async_callback(self.homeserver.db.close)
+            steps.push_async_callback(self.homeserver.close)
+            steps.push_async_callback(self.http.shut_down, grace_seconds, wake=self.homeserver.notifier.close)
+            if self.webchat is not None:
+                steps.push_async_callback(self.webchat.stop)
 
 
 async def start(settings: Settings, reactor: Any) -> RunningServer:

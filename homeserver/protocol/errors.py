@@ -142,6 +142,12 @@ class InvalidParam(MatrixError):
     errcode = "M_INVALID_PARAM"
 
 
+class InvalidKeySignature(MatrixError):
+    """A key that was uploaded is not signed by the key that it should be signed by."""
+
+    errcode = "M_INVALID_SIGNATURE"
+
+
 class TooLarge(MatrixError):
     errcode = "M_TOO_LARGE"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.clock import Clock
+from homeserver.encryption.services import EncryptionServices
 from homeserver.notifier import Notifier
 from homeserver.push.notifications import Notifications
 from homeserver.push.unread_counts import UnreadCounts
@@ -20,6 +21,7 @@ from homeserver.sync.streams.account_data import AccountDataSection
 from homeserver.sync.streams.device_lists import DeviceListSection
 from homeserver.sync.streams.invites import InviteSection
 from homeserver.sync.streams.joined_rooms import JoinedRoomSection
+from homeserver.sync.streams.key_counts import KeyCountSection
 from homeserver.sync.streams.left_rooms import LeftRoomSection
 from homeserver.sync.streams.presence import PresenceSection
 from homeserver.sync.streams.receipts import ReceiptSection
@@ -60,6 +62,7 @@ def build_sync_services(
     notifier: Notifier,
     users: UserServices,
     rooms: RoomServices,
+    encryption: EncryptionServices,
     settings: SyncSettings | None = None,
 ) -> SyncServices:
     """Everything that answers /sync."""
@@ -90,7 +93,6 @@ def build_sync_services(
         TypingSection(rooms.typing),
         AccountDataSection(users.account_data, stream),
         PresenceSection(users.presence, stream),
-        DeviceListSection(users.device_lists, rooms.live, windows, stream),
         joined,
         invites,
         LeftRoomSection(
@@ -113,6 +115,8 @@ def build_sync_services(
         account_data=users.account_data,
         presence=users.presence,
         to_device=to_device,
+        device_lists=DeviceListSection(users.device_lists, encryption.cross_signing_store, rooms.live, windows, stream),
+        key_counts=KeyCountSection(encryption.key_counts),
         lazy_members=lazy_members,
         sections=sections,
     )

@@ -19,10 +19,13 @@ from homeserver.stream import Stream
 from homeserver.sync.lazy_members import LazyMembers
 from homeserver.sync.request import SyncRequest, SyncRun
 from homeserver.sync.streams import Section
+from homeserver.sync.streams.device_lists import DeviceListSection
+from homeserver.sync.streams.key_counts import KeyCountSection
 from homeserver.sync.streams.to_device import ToDeviceSection
 from homeserver.sync.user_rooms import UserRooms
 from homeserver.users.account_data import AccountDataService
 from homeserver.users.presence import Presence
+from homeserver.users.requester import Requester
 
 MAX_WAIT_SECONDS: Final = 120.0
 
@@ -42,6 +45,8 @@ class Sync:
         account_data: AccountDataService,
         presence: Presence,
         to_device: ToDeviceSection,
+        device_lists: DeviceListSection,
+        key_counts: KeyCountSection,
         lazy_members: LazyMembers,
         sections: Sequence[Section],
     ) -> None:
@@ -54,6 +59,8 @@ class Sync:
         self._account_data = account_data
         self._presence = presence
         self._to_device = to_device
+        self._device_lists = device_lists
+        self._key_counts = key_counts
         self._lazy_members = lazy_members
         self._sections = sections
 
@@ -73,6 +80,12 @@ class Sync:
         finally:
             self._presence.sync_ends(user_id, device_id, request.set_presence)
 
+    async def device_list_changes(self, requester: Requester, since: StreamToken) -> tuple[set[str], set[str]]:
+        """(changed, left) as `device_lists` of an answer since then would say it; for /keys/changes."""
+        run = await self._begin(SyncRequest(requester, since=since))
+        await self._find_joined(run)
+        return await self._device_lists.changes(run)
+
     async def _wait(self, request: SyncRequest) -> dict[str, Any]:
         user_id = request.requester.user_id
         deadline = self._clock.monotonic() + min(request.timeout_ms / 1000, MAX_WAIT_SECONDS)
@@ -82,13 +95,22 @@ class Sync:
                 run = await self._look(request)
                 remaining = deadline - self._clock.monotonic()
                 if run.response or run.rooms or request.since is None or request.full_state or remaining <= 0:
-                    return self._answer(run)
+                    return await self._answer(run)
                 if not await self._notifier.wait_for(waiter, remaining):
-                    return self._answer(run)
+                    return await self._answer(run)
             finally:
                 waiter.cancel()
 
     async def _look(self, request: SyncRequest) -> SyncRun:
+        run = await self._begin(request)
+        await self._to_device.add_to(run)  # first: `run.now` may end where the messages of one answer do
+        await self._find_joined(run)
+        await self._device_lists.add_to(run)
+        for section in self._sections:
+            await section.add_to(run)
+        return run
+
+    async def _begin(self, request: SyncRequest) -> SyncRun:
         requester = request.requester
         ignored = await self._account_data.ignored_users(requester.user_id)
         # Nothing waits between these two. So the user is registered with all rooms when the place is taken, whatever
@@ -99,7 +121,7 @@ class Sync:
         if since is not None and since.position > now.position:
             # A token of before the database was restored from a backup: what it stands for is gone.
             since = StreamToken(now.position, now.typing)
-        run = SyncRun(
+        return SyncRun(
             request=request,
             reader=Reader(requester.user_id, requester.device_id),
             since=since,
@@ -107,11 +129,6 @@ class Sync:
             memberships=memberships,
             ignored=ignored,
         )
-        await self._to_device.add_to(run)  # first: `run.now` may end where the messages of one answer do
-        await self._find_joined(run)
-        for section in self._sections:
-            await section.add_to(run)
-        return run
 
     async def _find_joined(self, run: SyncRun) -> None:
         room_filter = run.request.filter.room
@@ -132,7 +149,8 @@ class Sync:
             elif membership.position > run.after and not run.is_initial:
                 run.newly_left.add(room_id)
 
-    def _answer(self, run: SyncRun) -> dict[str, Any]:
+    async def _answer(self, run: SyncRun) -> dict[str, Any]:
+        await self._key_counts.add_to(run)
         body: dict[str, Any] = {"next_batch": str(run.now), **run.response}
         if run.rooms:
             body["rooms"] = run.rooms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from homeserver.rooms.live_room import LiveRooms
+from homeserver.storage.cross_signing import CrossSigningStore
 from homeserver.storage.device_lists import DeviceListStore
 from homeserver.stream import Change, Stream
 from homeserver.sync.request import SyncRun
@@ -12,8 +13,16 @@ from homeserver.sync.room_window import RoomWindows
 class DeviceListSection:
     """`device_lists`. Spec: Client-Server API, "Tracking the device list for a user"."""
 
-    def __init__(self, device_lists: DeviceListStore, rooms: LiveRooms, windows: RoomWindows, stream: Stream) -> None:
+    def __init__(
+        self,
+        device_lists: DeviceListStore,
+        cross_signing: CrossSigningStore,
+        rooms: LiveRooms,
+        windows: RoomWindows,
+        stream: Stream,
+    ) -> None:
         self._device_lists = device_lists
+        self._cross_signing = cross_signing
         self._rooms = rooms
         self._windows = windows
         self._stream = stream
@@ -33,6 +42,10 @@ class DeviceListSection:
             for user_id in await self._device_lists.list_changed_users(run.after, run.now.position):
                 if user_id == run.user_id or self._shares_room(run, user_id):
                     changed.add(user_id)
+            if self._stream.changed_since(Change.DEVICE_LISTS, run.user_id, run.after):
+                # Whose keys one signed is news for one's own devices: they are to see the signature.
+                signed = await self._cross_signing.list_signed_users(run.user_id, run.after, run.now.position)
+                changed.update(signed)
         for membership in run.memberships:
             if membership.membership == "join" and run.after < membership.position <= run.now.position:
                 changed.update(run.all_joined[membership.room_id].joined_members())

@@ -61,6 +61,7 @@ webchat:
 STAFF = "staff"
 STAFF_NAME = "Mei"
 START_SECONDS = 60
+LAST_PORT = 65534
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def add_to(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.port is not None and not 1 <= arguments.port <= LAST_PORT:
+        raise CommandFailed(f"--port must be from 1 to {LAST_PORT}: the demo page has the port after it")
     demo = prepare(arguments.data_dir, arguments.port)
     listener = demo.settings.listeners[0]
     check_free(listener.host, listener.port)

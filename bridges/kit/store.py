@@ -133,8 +133,9 @@ class Store:
         async with self._lock:
             connection = self._opened
             try:
-                await connection.execute("BEGIN IMMEDIATE")
                 try:
+                    # Within: whoever is cancelled here leaves a BEGIN that the thread still carries out.
+                    await connection.execute("BEGIN IMMEDIATE")
                     yield Transaction(connection)
                     # Shielded: a cancelled caller must not leave a transaction open for the next one.
                     await asyncio.shield(asyncio.ensure_future(connection.commit()))

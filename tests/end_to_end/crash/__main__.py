@@ -34,6 +34,13 @@ def main() -> int:
         metavar="N",
         help="every Nth cycle also kills PostgreSQL; 0 for never (%(default)s)",
     )
+    parser.add_argument(
+        "--longest",
+        type=float,
+        default=defaults.longest,
+        metavar="SECONDS",
+        help="of load before a kill (%(default)s)",
+    )
     parser.add_argument("--directory", type=Path, help="where the server lives and stays; else a temporary one")
     arguments = parser.parse_args()
     options = Options(
@@ -41,6 +48,7 @@ def main() -> int:
         seed=arguments.seed,
         database=arguments.database,
         kill_database_every=arguments.kill_database_every,
+        longest=arguments.longest,
     )
     with tempfile.TemporaryDirectory(prefix="halfdoor-crash-") as temporary:
         directory = arguments.directory or Path(temporary)

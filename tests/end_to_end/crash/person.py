@@ -18,6 +18,8 @@ CLIENT = "/_matrix/client/v3"
 PLACES_KEPT = 300
 LIMITS = (3, 10, 100)
 """Timeline limits of incremental syncs; the small ones make gaps, which are filled through /messages."""
+FILL = 1000
+"""Events that are asked for at once to fill a gap; one that takes longer than the server lives is never filled."""
 TWICE = 0.04
 ABANDON = 0.15
 NOTE = "test.note"
@@ -169,11 +171,11 @@ class Person:
 
     async def sync_once(self, line: Line, timeout_ms: int) -> bool:
         """Take the next answer; whether it held anything."""
-        limit = self._chance.choice(LIMITS)
-        answer = await line.ask("GET", sync_path(self.view.token, limit, timeout_ms))
-        if answer is None or not await self._fill_gaps(line, answer):
+        limit, before = self._chance.choice(LIMITS), self.view
+        answer = await line.ask("GET", sync_path(before.token, limit, timeout_ms))
+        if answer is None or not await self._fill_gaps(line, before, answer) or self.view is not before:
             return True
-        view = applied(self.view, answer, grow=True)
+        view = applied(before, answer, grow=True)
         self._check_order_of_tokens(view)
         self.inbox += view.to_device
         for room_id, room in view.rooms.items():
@@ -186,10 +188,10 @@ class Person:
             del self.places[self._chance.randrange(PLACES_KEPT // 2)]
         return bool(answer.get("rooms") or answer.get("to_device") or answer.get("account_data"))
 
-    async def _fill_gaps(self, line: Line, answer: dict[str, Any]) -> bool:
+    async def _fill_gaps(self, line: Line, view: View, answer: dict[str, Any]) -> bool:
         """Fetch what limited timelines left out, so that they go on where the view ends. False without an answer."""
         for room_id, section in answer.get("rooms", {}).get("join", {}).items():
-            known = self.view.rooms.get(room_id)
+            known = view.rooms.get(room_id)
             timeline = section.get("timeline", {})
             if known is None or not timeline.get("limited") or not known.length:
                 continue
@@ -197,7 +199,7 @@ class Person:
             place = timeline["prev_batch"]
             ids = [event["event_id"] for event in timeline["events"]]
             while last not in ids and place is not None:
-                page = await line.ask("GET", room_path(room_id, "messages") + f"?dir=b&limit=50&from={place}")
+                page = await line.ask("GET", room_path(room_id, "messages") + f"?dir=b&limit={FILL}&from={place}")
                 if page is None:
                     return False
                 timeline["events"][:0] = reversed(page["chunk"])
@@ -226,7 +228,7 @@ class Person:
                 await asyncio.sleep(0.2)
 
     async def sync_to_the_end(self) -> None:
-        """Take answers until one holds nothing."""
+        """Take answers until one holds nothing; what the loop of `sync_for_ever` asked for meanwhile is not taken."""
         line = self.line(waits=False)
         while await self.sync_once(line, 0):
             pass

@@ -135,6 +135,8 @@ class CrashRun:
         try:
             for cycle in range(1, self.options.cycles + 1):
                 await self.cycle(cycle, checker)
+                if any(task.done() for task in load):
+                    break  # somebody's work ended with an exception, which is told below
             await self.calm_down(load)
             await checker.everything(self.rooms, tokens=self.options.tokens_at_the_end)
         finally:

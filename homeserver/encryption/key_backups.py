@@ -157,18 +157,19 @@ class KeyBackups:
     async def _add(self, user_id: str, version: str, keys: list[BackedUpKey]) -> dict[str, Any]:
         async def write(txn: Transaction) -> dict[str, Any]:
             backup = await self._get_current(txn, user_id, version)
-            better: dict[tuple[str, str], BackedUpKey] = {}
-            added = 0
+            by_room: dict[str, list[str]] = {}
             for key in keys:
-                old = await self._store.find_key(user_id, backup.version, key.room_id, key.session_id, txn)
-                if old is None:
-                    added += 1
-                if old is None or _is_better(key, old):
-                    better[key.room_id, key.session_id] = key
+                by_room.setdefault(key.room_id, []).append(key.session_id)
+            known: dict[tuple[str, str], BackedUpKey] = {}
+            for room_id, session_ids in by_room.items():
+                for old in await self._store.find_keys(user_id, backup.version, room_id, session_ids, txn):
+                    known[room_id, old.session_id] = old
+            added = len(keys) - len(known)
+            better = [key for key in keys if _is_better(key, known.get((key.room_id, key.session_id)))]
             if backup.key_count + added > MAXIMUM_KEYS:
                 raise ResourceLimitExceeded(f"A backup has at most {MAXIMUM_KEYS} keys.")
             if better:
-                await self._store.set_keys(txn, user_id, backup.version, list(better.values()))
+                await self._store.set_keys(txn, user_id, backup.version, better)
             return await self._changed(txn, user_id, backup, added, is_changed=bool(better))
 
         return await self._db.write(write)
@@ -197,11 +198,13 @@ class KeyBackups:
         return backup
 
 
-def _is_better(new: BackedUpKey, old: BackedUpKey) -> bool:
+def _is_better(new: BackedUpKey, old: BackedUpKey | None) -> bool:
     """ "if the keys have different values for `is_verified`, then it will keep the key that has `is_verified` set to
     `true`; if they have the same values for `is_verified`, then it will keep the key with a lower
     `first_message_index`; and finally, if `is_verified` and `first_message_index` are equal, then it will keep the key
     with a lower `forwarded_count`." """
+    if old is None:
+        return True
     return (not new.is_verified, new.first_message_index, new.forwarded_count) < (
         not old.is_verified,
         old.first_message_index,

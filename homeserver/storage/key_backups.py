@@ -9,6 +9,7 @@ from homeserver.storage.database import Database, Reader, Row, Transaction
 
 _BACKUP = "version, algorithm, auth_data, etag, key_count, is_deleted"
 _KEY = "room_id, session_id, is_verified, first_message_index, forwarded_count, session_data"
+_CHUNK = 500
 
 
 class KeyBackup(NamedTuple):
@@ -119,6 +120,22 @@ class KeyBackupStore:
     ) -> BackedUpKey | None:
         found = await self.list_keys(user_id, version, room_id, session_id, reader)
         return found[0] if found else None
+
+    async def find_keys(
+        self, user_id: str, version: int, room_id: str, session_ids: Sequence[str], reader: Reader | None = None
+    ) -> list[BackedUpKey]:
+        """Those of the given sessions of a room that are there."""
+        found: list[BackedUpKey] = []
+        for start in range(0, len(session_ids), _CHUNK):
+            chunk = session_ids[start : start + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            rows = await (reader or self._db).fetch_all(
+                f"SELECT {_KEY} FROM backed_up_keys WHERE user_id = ? AND version = ? AND room_id = ? "
+                f"AND session_id IN ({marks})",
+                (user_id, version, room_id, *chunk),
+            )
+            found.extend(_key(row) for row in rows)
+        return found
 
     async def set_keys(self, txn: Transaction, user_id: str, version: int, keys: Sequence[BackedUpKey]) -> None:
         await txn.execute_many(

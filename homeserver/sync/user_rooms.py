@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import OrderedDict
 from typing import Final
 
 from homeserver.notifier import Notifier
+from homeserver.protocol.errors import Unavailable
 from homeserver.rooms.membership import Memberships
 from homeserver.storage.rooms import Membership
 from homeserver.stream import Change, Stream
@@ -21,6 +24,7 @@ class UserRooms:
         self._notifier = notifier
         self._known: OrderedDict[str, list[Membership]] = OrderedDict()
         self._generation = 0
+        self._telling: set[asyncio.Task[None]] = set()
         stream.listen(self._changed)
 
     async def of_user(self, user_id: str) -> list[Membership]:
@@ -50,3 +54,15 @@ class UserRooms:
             self._generation += 1
             for user_id in users:
                 self._known.pop(user_id, None)
+        elif kind is Change.DEVICE_LISTS:
+            for user_id in users:
+                if not self._notifier.follows(user_id):
+                    task = asyncio.ensure_future(self._wake_rooms(user_id))
+                    self._telling.add(task)
+                    task.add_done_callback(self._telling.discard)
+
+    async def _wake_rooms(self, user_id: str) -> None:
+        """A new device is news for those who share a room with the user, of whom the notifier does not know while none
+        of the user's devices syncs."""
+        with contextlib.suppress(Unavailable):
+            self._notifier.wake(rooms=await self._memberships.joined_rooms(user_id))

@@ -341,3 +341,16 @@ async def test_users_who_still_share_another_room_have_not_left(whole_server: Se
     assert "device_lists" not in await alice.sync()
     await alice.post(f"/rooms/{rooms[1]}/kick", {"user_id": bob.user_id})
     assert (await alice.sync())["device_lists"]["left"] == [bob.user_id]
+
+
+async def test_logging_in_for_the_first_time_wakes_those_who_share_a_room(whole_server: Server) -> None:
+    """Also when nobody of the user's devices is syncing."""
+    alice, bob = await whole_server.register("alice"), await whole_server.register("bob")
+    room = await alice.create_room(preset="public_chat")
+    await bob.join(room)
+    await alice.sync()
+    waiting = asyncio.ensure_future(alice.sync(timeout=30_000))
+    await settle()
+    await publish(bob)
+    body = await asyncio.wait_for(waiting, 5)
+    assert body["device_lists"]["changed"] == [bob.user_id]

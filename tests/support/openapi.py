@@ -32,7 +32,11 @@ ERROR_SCHEMA = {
     "required": ["errcode", "error"],
 }
 INTERACTIVE_SCHEMA = {"$ref": "#/$defs/api-client-server-definitions-auth_response"}
-EQUIVALENT_PREFIXES = (("/_matrix/client/r0/", "/_matrix/client/v3/"), ("/_matrix/media/r0/", "/_matrix/media/v3/"))
+EQUIVALENT_PREFIXES = (
+    ("/_matrix/client/r0/", "/_matrix/client/v3/"),
+    ("/_matrix/client/unstable/keys/", "/_matrix/client/v3/keys/"),
+    ("/_matrix/media/r0/", "/_matrix/media/v3/"),
+)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class _Connection(WebSocketClientFactory):
         answer = self._answers.pop(message.get("id", 0), None)
         if answer is not None and not answer.done():
             answer.set_result(message)
-        elif message.get("sessionId") in self.pages:
+        elif "method" in message and message.get("sessionId") in self.pages:
             self.pages[message["sessionId"]].notice(message["method"], message.get("params", {}))
 
     async def call(self, method: str, params: dict[str, Any], session: str | None = None) -> dict[str, Any]:

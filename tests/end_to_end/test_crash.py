@@ -33,13 +33,13 @@ def check(report: Report) -> None:
 
 
 async def test_killed_server_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    report = await run(Options(cycles=25, seed=int(time.time())), tmp_path, print)
+    report = await run(Options(cycles=25, seed=int(time.time()), longest=1.5), tmp_path, print)
     check(report)
     assert report.kills_of_server == 25
 
 
 async def test_killed_server_and_killed_postgresql_keep_what_was_acknowledged(tmp_path: Path) -> None:
-    options = Options(cycles=6, seed=int(time.time()), database="postgresql", kill_database_every=2)
+    options = Options(cycles=6, seed=int(time.time()), database="postgresql", kill_database_every=2, longest=1.0)
     report = await run(options, tmp_path, print)
     check(report)
     assert report.kills_of_database == 3

@@ -222,3 +222,19 @@ async def test_aliases_and_directory(flow: Flow, person: Callable[[str], Account
     assert facts["resolved"] == facts["joined"] == facts["room"]
     assert facts["listed"] == [facts["room"]]
     assert facts["after"] == "M_NOT_FOUND"
+
+
+async def test_two_people_with_two_devices_each_talk_in_secret(flow: Flow) -> None:
+    facts = await flow("encryption", password="a long enough Passw0rd!")
+    assert (facts["onTheWire"], facts["first"]) == ("m.room.encrypted", "the first secret")
+    assert facts["restored"] >= 1
+    assert facts["firstOnPhone"] == "the first secret"
+    assert facts["sameEmoji"]
+    assert facts["sameEmojiAgain"]
+    assert facts["signed"] == facts["verified"] == [True] * 4
+    assert facts["second"] == ["the second secret"] * 4
+
+
+async def test_one_time_keys_are_refilled_when_they_were_claimed(flow: Flow) -> None:
+    facts = await flow("one_time_keys_are_refilled")
+    assert facts["claimed"] == facts["before"] <= facts["after"]

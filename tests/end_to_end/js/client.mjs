@@ -17,7 +17,7 @@ export { sdk };
 /** What the test gave: {baseUrl, serverName, people: [{userId, accessToken, deviceId, password}]}. */
 export const given = JSON.parse(process.argv[3] ?? "{}");
 
-const started = [];
+export const started = [];
 
 /** A client for the n-th person; started when `options` are given. Resolves when the first sync is done. */
 export async function client(n, options) {

@@ -209,7 +209,12 @@ class Person:
             if last not in whole:
                 self.weather.problem(f"{self.user_id}: the gap in {room_id} does not lead back to {last}")
                 continue
-            del timeline["events"][: whole.index(last) + 1]
+            # Whoever joined anew is shown the room from before that place on: what was known is only state again.
+            seen = timeline["events"][: whole.index(last) + 1]
+            section.setdefault("state", {}).setdefault("events", []).extend(
+                each for each in seen if "state_key" in each
+            )
+            del timeline["events"][: len(seen)]
             timeline["limited"] = False
         return True
 

@@ -39,7 +39,7 @@ setup(
             "hypothesis>=6.150",
             "import-linter>=2.1",
             "jsonschema>=4.26",
-            "matrix-nio>=0.25",
+            "matrix-nio[e2e]>=0.26",
             "mautrix>=0.21",
             "mypy>=1.18",
             "pytest>=9",

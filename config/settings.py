@@ -140,15 +140,20 @@ class RateLimit(Struct, frozen=True, kw_only=True):
 
 
 class RateLimits(Struct, frozen=True, kw_only=True):
-    """How often one account, address or room may do what. Administrators and application services are not limited."""
+    """How often one account (where nobody is logged in: one address) or one room may do what. Administrators are not
+    limited, nor are application services whose registration says so."""
 
     enabled: Annotated[bool, doc("False switches every limit off, for tests and benchmarks.")] = True
     read: Annotated[RateLimit, doc("Reading.")] = RateLimit(per_second=50, burst=200)
     message: Annotated[RateLimit, doc("Sending events.")] = RateLimit(per_second=5, burst=30)
+    message_in_room: Annotated[RateLimit, doc("Sending events, of everybody in one room.")] = RateLimit(
+        per_second=50, burst=300
+    )
     login: Annotated[RateLimit, doc("Logging in.")] = RateLimit(per_second=0.2, burst=10)
     registration: Annotated[RateLimit, doc("Registering.")] = RateLimit(per_second=0.1, burst=5)
     join: Annotated[RateLimit, doc("Joining and knocking.")] = RateLimit(per_second=0.5, burst=20)
     invite: Annotated[RateLimit, doc("Inviting.")] = RateLimit(per_second=0.5, burst=20)
+    invite_in_room: Annotated[RateLimit, doc("Inviting, of everybody in one room.")] = RateLimit(per_second=1, burst=50)
     create_room: Annotated[RateLimit, doc("Creating rooms.")] = RateLimit(per_second=0.2, burst=10)
     report: Annotated[RateLimit, doc("Reporting.")] = RateLimit(per_second=0.1, burst=5)
     search: Annotated[RateLimit, doc("Searching.")] = RateLimit(per_second=1, burst=10)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,7 @@ from signedjson.types import SigningKey
 
 from config.settings import Listener, Settings
 from homeserver.appservice_api.registration import load_registration
+from homeserver.appservice_api.registry import Registry
 from homeserver.client_api.versions import PublicFacts
 from homeserver.clock import SystemClock
 from homeserver.composition import Homeserver, ServerSettings, build
@@ -35,6 +37,7 @@ from homeserver.users.access_tokens import TokenSettings
 from homeserver.users.passwords import PasswordSettings
 from homeserver.users.recaptcha import Recaptcha
 from homeserver.users.registration import RegistrationSettings
+from homeserver.users.requester import Requester
 from homeserver.users.services import UserSettings
 
 if TYPE_CHECKING:
@@ -126,7 +129,10 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
     homeserver = build(db, clock, server_settings(settings), hooks=hooks, appservices=appservices)
     await homeserver.start()
     http = HttpServer(reactor, clock)
-    limiter = RouteLimiter(clock, route_limits(settings)) if settings.rate_limits.enabled else None
+    limiter: RouteLimiter | None = None
+    if settings.rate_limits.enabled:
+        exempt = partial(is_exempt, homeserver.appservices.registry)
+        limiter = RouteLimiter(clock, route_limits(settings), is_exempt=exempt)
     addresses: list[str] = []
     for listener in settings.listeners:
         application = HttpApplication(
@@ -214,21 +220,29 @@ def public_facts(settings: Settings) -> PublicFacts:
 
 
 def route_limits(settings: Settings) -> dict[RateClass, ClassLimits]:
-    """The configured limits by class of route: by account, or by address where nobody is logged in yet."""
-    limits: dict[RateClass, ClassLimits] = {}
-    for rate in RateClass:
-        chosen = getattr(settings.rate_limits, rate.value, None)
-        if chosen is not None:
-            bucket = RateLimit(chosen.per_second, chosen.burst)
-            limits[rate] = (
-                ClassLimits(account=bucket, address=None)
-                if rate in _BY_ACCOUNT
-                else ClassLimits(account=bucket, address=bucket)
-            )
-    return limits
+    """The configured limits by class of route."""
+
+    def limit(name: str) -> RateLimit | None:
+        chosen = getattr(settings.rate_limits, name, None)
+        return None if chosen is None else RateLimit(chosen.per_second, chosen.burst)
+
+    return {
+        rate: ClassLimits(
+            account=limit(rate.value),
+            address=limit(rate.value) if rate in (RateClass.LOGIN, RateClass.REGISTRATION) else None,
+            room=limit(f"{rate.value}_in_room"),
+        )
+        for rate in RateClass
+    }
 
 
-_BY_ACCOUNT = frozenset(RateClass) - {RateClass.LOGIN, RateClass.REGISTRATION}
+def is_exempt(registry: Registry, requester: Requester) -> bool:
+    """Whether nobody limits the requester. "rate_limited: Whether requests from masqueraded users are rate-limited.
+    The sender is excluded." (Application Service API, "Registration")"""
+    if requester.appservice_id is None:
+        return requester.is_admin
+    appservice = registry.find(requester.appservice_id)
+    return appservice is None or not appservice.rate_limited or requester.user_id == appservice.sender
 
 
 def _signing_key(settings: Settings) -> SigningKey:

@@ -37,7 +37,8 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class ClassLimits:
-    """The limits of one class of routes; each that is not None counts, and all must allow a request."""
+    """The limits of one class of routes; each that is not None counts, and all must allow a request. Where nobody is
+    logged in, the address stands for the account."""
 
     account: RateLimit | None = None
     address: RateLimit | None = None
@@ -145,8 +146,8 @@ class RouteLimiter:
         if buckets is None or (requester is not None and self._is_exempt(requester)):
             return
         taken: list[tuple[TokenBuckets, str]] = []
-        if buckets.account is not None and requester is not None:
-            taken.append((buckets.account, requester.user_id))
+        if buckets.account is not None:
+            taken.append((buckets.account, address if requester is None else requester.user_id))
         if buckets.address is not None:
             taken.append((buckets.address, address))
         if buckets.room is not None and room_id is not None:

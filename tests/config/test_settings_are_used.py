@@ -41,7 +41,7 @@ def setting_names(section: inspect.StructType | None = None, path: str = "") -> 
 
 def is_read(path: str, read: set[tuple[str, str]]) -> bool:
     *_, section, name = ("settings", *path.split("."))
-    if section == "rate_limits" and name in BY_NAME:
+    if section == "rate_limits" and name.removesuffix("_in_room") in BY_NAME:
         return True
     if section.endswith("[]"):  # read of a loop's variable, whatever its name
         return name in {attribute for _, attribute in read}
@@ -57,4 +57,5 @@ def test_every_setting_is_read_by_somebody() -> None:
 
 def test_every_rate_class_has_its_limit() -> None:
     limits = {path.removeprefix("rate_limits.") for path in setting_names() if path.startswith("rate_limits.")}
-    assert limits - {"enabled"} == BY_NAME - {"none"}
+    assert {name for name in limits if not name.endswith("_in_room")} - {"enabled"} == BY_NAME - {"none"}
+    assert {name.removesuffix("_in_room") for name in limits} - {"enabled"} <= BY_NAME

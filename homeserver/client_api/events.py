@@ -150,7 +150,7 @@ class EventApi:
             start=place_of(request, "from"),
             until=place_of(request, "to"),
             backwards=direction is Direction.BACKWARDS,
-            limit=max(limit, 1),
+            limit=limit,
             event_filter=event_filter,
         )
         body: dict[str, Any] = {"chunk": page.chunk, "start": page.start}

@@ -32,6 +32,13 @@ class Forbidden(MatrixError):
     errcode = "M_FORBIDDEN"
 
 
+class NotInRoom(Forbidden):
+    """The one answer for a room that somebody is not in and for one that does not exist (G12)."""
+
+    def __init__(self) -> None:
+        super().__init__("You are not in the room")
+
+
 class UnknownToken(MatrixError):
     errcode = "M_UNKNOWN_TOKEN"
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from homeserver.protocol.errors import AliasTaken, BadAlias, Exclusive, Forbidden, InvalidParam, NotFound, Unknown
+from homeserver.protocol.errors import (
+    AliasTaken,
+    BadAlias,
+    Exclusive,
+    Forbidden,
+    InvalidParam,
+    NotFound,
+    NotInRoom,
+    Unknown,
+)
 from homeserver.protocol.identifiers import domain_of, parse_room_alias
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.remote import RemoteServers
@@ -83,7 +92,7 @@ class Aliases:
         await self.check_may_create(user_id, alias)
         room = await self._rooms.find(room_id)
         if room is None or room.membership(user_id) != "join":
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         if not await self._db.write(job):
             raise AliasTaken(f"The alias {alias} is taken")
 
@@ -108,7 +117,7 @@ class Aliases:
         """The local aliases of a room, for its members and for anybody if it is world readable."""
         room = await self._rooms.get(room_id)
         if room.membership(user_id) != "join" and room.history_visibility != "world_readable" and not is_admin:
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         return await self._store.list_aliases(room_id)
 
     async def names_of(self, room_id: str) -> list[str]:
@@ -145,13 +154,16 @@ class Aliases:
 
     async def change_published(self, user_id: str, room_id: str, *, published: bool, is_admin: bool = False) -> None:
         """The same by a user, who needs the power to set the canonical alias."""
-        await self._rooms.get(room_id)
+        room = await self._rooms.get(room_id)
+        if not is_admin and room.membership(user_id) != "join":
+            raise NotInRoom()
         if not is_admin and not await self._may_manage(user_id, room_id):
             raise Forbidden("You may not change whether this room is listed")
         await self.set_published(room_id, published=published)
 
     async def is_published(self, room_id: str) -> bool:
-        await self._rooms.get(room_id)
+        if await self._rooms.find(room_id) is None:
+            raise NotFound("This server does not know the room")  # the specification's own answer
         return await self._store.is_published(room_id)
 
     async def _may_manage(self, user_id: str, room_id: str) -> bool:

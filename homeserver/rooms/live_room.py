@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from homeserver.protocol.errors import NotFound
+from homeserver.protocol.errors import NotInRoom
 from homeserver.protocol.events import Event
 from homeserver.protocol.hashes import reference_hash
 from homeserver.protocol.power_levels import PowerLevels, power_levels_of
@@ -245,10 +245,10 @@ class LiveRooms:
         return self._live.get(room_id)
 
     async def get(self, room_id: str) -> LiveRoom:
-        """The room; raises NotFound when this server does not know it."""
+        """The room; raises NotInRoom when this server does not know it."""
         found = await self.find(room_id)
         if found is None:
-            raise NotFound("Unknown room")
+            raise NotInRoom()
         return found
 
     async def find(self, room_id: str) -> LiveRoom | None:

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from homeserver.hooks import Hooks, InviteToCheck
-from homeserver.protocol.errors import Forbidden, GuestAccessForbidden, InvalidParam, MatrixError, NotFound, Unknown
+from homeserver.protocol.authorization import NotAuthorized
+from homeserver.protocol.errors import Forbidden, GuestAccessForbidden, InvalidParam, MatrixError, NotInRoom, Unknown
 from homeserver.protocol.identifiers import domain_of, parse_user_id
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
 from homeserver.rooms.pipeline import Draft, Pipeline
-from homeserver.rooms.remote import RemoteServers
+from homeserver.rooms.remote import MAY_NOT_JOIN, MAY_NOT_KNOCK, RemoteServers
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Membership, RoomStore
@@ -72,7 +73,11 @@ class Memberships:
         if self._needs_authorising_user(room, user_id):
             extra["join_authorised_via_users_server"] = await self._authorising_user(room, user_id)
         was_joined = room.membership(user_id) == "join"
-        await self._change(room, user_id, user_id, "join", extra)
+        try:
+            await self._change(room, user_id, user_id, "join", extra)
+        except NotAuthorized as refusal:
+            await self._conceal(room_id, user_id, Forbidden(MAY_NOT_JOIN), refusal)
+            raise
         if not was_joined:
             await self.tell_joined(user_id, room_id)
         return room_id
@@ -123,20 +128,20 @@ class Memberships:
         room = await self._rooms.find(room_id)
         if room is None or (room.joined_count == 0 and self._others(via)):
             return await self._remote.knock(user_id, room_id, reason, via)
-        if not room.version.knock:
-            raise Forbidden("This room's version does not know knocking")
         if room.membership(user_id) == "knock":
             return room_id
-        await self._change(room, user_id, user_id, "knock", {}, reason=reason)
+        try:
+            await self._change(room, user_id, user_id, "knock", {}, reason=reason)
+        except NotAuthorized as refusal:
+            await self._conceal(room_id, user_id, Forbidden(MAY_NOT_KNOCK), refusal)
+            raise
         return room_id
 
     async def leave(self, user_id: str, room_id: str, *, reason: str | None = None) -> None:
         """Leave, reject an invite or take back a knock. Leaving twice is leaving once."""
         membership = await self._store.find_membership(room_id, user_id)
         if membership is None:
-            if await self._rooms.find(room_id) is None:
-                raise NotFound("Unknown room")
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         if membership.membership == "leave":
             return
         if membership.membership == "ban":
@@ -168,8 +173,6 @@ class Memberships:
         """Drop a room that the user has left from what the user sees."""
         membership = await self._store.find_membership(room_id, user_id)
         if membership is None:
-            if await self._rooms.find(room_id) is None:
-                raise NotFound("Unknown room")
             raise Unknown("You were never in this room")
         if membership.membership not in ("leave", "ban"):
             raise Unknown(f"You are still in the room (membership {membership.membership}); leave it first")
@@ -190,6 +193,8 @@ class Memberships:
             raise InvalidParam("membership must be one of join, invite, knock, leave and ban")
         parse_user_id(target)
         room = await self._rooms.get(room_id)
+        if sender != target and room.membership(sender) != "join":
+            raise NotInRoom()
         if membership == "invite":
             for check in self._hooks.check_invite:
                 await check(InviteToCheck(room_id, sender, target))
@@ -201,7 +206,11 @@ class Memberships:
         current = await self._rooms.member_event(room, target)
         if current is not None and current.event.content == {"membership": membership, **extra}:
             return current
-        return await self._change(room, sender, target, membership, extra, with_profile=False)
+        try:
+            return await self._change(room, sender, target, membership, extra, with_profile=False)
+        except NotAuthorized as refusal:
+            await self._conceal(room_id, sender, NotInRoom(), refusal)
+            raise
 
     async def refresh_profile(self, user_id: str) -> None:
         """The user's profile changed: say so in every room that the user is in."""
@@ -259,11 +268,9 @@ class Memberships:
     # ---- how
 
     async def _joined_room(self, sender: str, room_id: str) -> LiveRoom:
-        room = await self._rooms.find(room_id)
-        if room is None:
-            raise NotFound("Unknown room")
+        room = await self._rooms.get(room_id)
         if room.membership(sender) != "join":
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         return room
 
     async def _change(
@@ -285,6 +292,11 @@ class Memberships:
                 content.setdefault(key, value)
         return await self._pipeline.send(room.room_id, Draft(sender, MEMBER, content, state_key=target))
 
+    async def _conceal(self, room_id: str, user_id: str, answer: Forbidden, refusal: NotAuthorized) -> None:
+        """Answer as for a room that does not exist, unless the user had to do with this one before (G12)."""
+        if await self._store.find_membership(room_id, user_id) is None:
+            raise answer from refusal
+
     def _others(self, via: tuple[str, ...]) -> bool:
         """Whether a server that is not this one may know the room."""
         return any(server != self._server_name for server in via)
@@ -303,7 +315,7 @@ class Memberships:
         Raises Forbidden when the user is in none of the allowed rooms.
         """
         if not await self.may_join_restricted(room, user_id):
-            raise Forbidden("You are not in any of the rooms whose members may join this room")
+            raise Forbidden(MAY_NOT_JOIN)
         levels = room.power_levels
         best: str | None = None
         for member in room.joined_members():

@@ -134,10 +134,10 @@ class PublicRooms:
         """List a room under a network of an application service, or stop that. Raises Forbidden, NotFound."""
         if NETWORK_SEPARATOR in network_id or not network_id:
             raise InvalidParam("networkId must be the id of a network")
-        if await self._rooms.find(room_id) is None:
-            raise NotFound("Unknown room")
         if not appservice_id:
             raise Forbidden("Only application services list rooms of networks")
+        if await self._rooms.find(room_id) is None:
+            raise NotFound("Unknown room")
         await self._aliases.set_published(
             room_id, published=published, appservice_id=appservice_id, network_id=network_id
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from homeserver.clock import Clock
-from homeserver.protocol.errors import Forbidden, InvalidParam, NotFound
+from homeserver.protocol.errors import InvalidParam, NotFound, NotInRoom
 from homeserver.protocol.relations import THREAD, relation_of
 from homeserver.rooms.live_room import LiveRoom, LiveRooms
 from homeserver.storage.database import Database, Transaction
@@ -69,7 +69,7 @@ class Receipts:
         """The room and the event. Raises Forbidden for people outside the room, NotFound for events not of it."""
         room = await self._rooms.find(room_id)
         if room is None or room.membership(user_id) != "join":
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         target = await self._find(room, event_id)
         if target is None:
             raise NotFound("The event is not in the room")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from homeserver.protocol.errors import NotFound
+from homeserver.protocol.errors import Forbidden, NotFound
+
+MAY_NOT_JOIN: Final = "There is no such room, or you may not join it without an invite"
+MAY_NOT_KNOCK: Final = "There is no such room, or you may not knock at it"
 
 
 class RemoteServers(Protocol):
-    """Other servers, as far as rooms ask them. Every method raises NotFound when nobody can be asked."""
+    """Other servers, as far as rooms ask them. When nobody can be asked, `leave` raises NotFound, `join` and
+    `knock` the same Forbidden as for a room that lets nobody in (G12)."""
 
     async def join(self, user_id: str, room_id: str, content: dict[str, Any], via: tuple[str, ...]) -> str: ...
 
@@ -25,10 +29,10 @@ class NoFederation:
     """This server alone: no other server exists."""
 
     async def join(self, user_id: str, room_id: str, content: dict[str, Any], via: tuple[str, ...]) -> str:
-        raise NotFound("This server does not know the room, and federation is off")
+        raise Forbidden(MAY_NOT_JOIN)
 
     async def knock(self, user_id: str, room_id: str, reason: str | None, via: tuple[str, ...]) -> str:
-        raise NotFound("This server does not know the room, and federation is off")
+        raise Forbidden(MAY_NOT_KNOCK)
 
     async def leave(self, user_id: str, room_id: str, reason: str | None) -> None:
         raise NotFound("Nobody of this room can be reached, and federation is off")

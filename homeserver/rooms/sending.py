@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from homeserver.protocol.errors import BadJson, DuplicateAnnotation, Forbidden, InvalidParam, NotFound
+from homeserver.protocol.errors import BadJson, DuplicateAnnotation, Forbidden, InvalidParam, NotFound, NotInRoom
 from homeserver.protocol.relations import ANNOTATION, THREAD, annotation_key, may_be_thread_root, relation_of
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
@@ -67,6 +67,8 @@ class Sending:
                 rest = {name: value for name, value in content.items() if name != "redacts"}
                 return await self._redact(sender, room_id, target, rest, key)
             room = await self._rooms.get(room_id)
+            if room.membership(sender) != "join":
+                raise NotInRoom()
             await self._check_relation(room, sender, event_type, content)
             stored = await self._pipeline.send(
                 room_id,
@@ -89,21 +91,16 @@ class Sending:
     ) -> str:
         """Set state; saying again what is the state already answers with the event that said it. Returns its id."""
         sender = requester.user_id
-        room = await self._rooms.find(room_id)
-        if room is None:
-            raise NotFound("Unknown room")
-        if event_type == "m.room.create":
-            raise Forbidden("A room is created once")
+        room = await self._rooms.get(room_id)
         if event_type == MEMBER:
             stored = await self._memberships.change_by_event(sender, room_id, state_key, content)
             return stored.event_id if stored is not None else ""
+        if room.membership(sender) != "join":
+            raise NotInRoom()
+        if event_type == "m.room.create":
+            raise Forbidden("A room is created once")
         current = room.state_event(event_type, state_key)
-        if (
-            current is not None
-            and current.event.content == content
-            and current.event.sender == sender
-            and room.membership(sender) == "join"
-        ):
+        if current is not None and current.event.content == content and current.event.sender == sender:
             return current.event_id
         if event_type == "m.room.canonical_alias":
             before = {} if current is None else current.event.content
@@ -131,7 +128,7 @@ class Sending:
     async def _redact(self, sender: str, room_id: str, event_id: str, content: Mapping[str, Any], key: str) -> str:
         room = await self._rooms.get(room_id)
         if room.membership(sender) != "join":
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         target = await self._find(room, event_id)
         if target is None:
             raise NotFound("The event to redact is not in the room")

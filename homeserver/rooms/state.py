@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from homeserver.protocol.errors import Forbidden, NotFound
+from homeserver.protocol.errors import Forbidden, NotFound, NotInRoom
 from homeserver.rooms.client_events import EventSerializer, Reader
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
 from homeserver.rooms.visibility import RoomVisibility
@@ -85,7 +85,7 @@ class RoomState:
         """Who is in the room, with name and picture. For members (and application services of members) only."""
         room = await self._rooms.find(room_id)
         if room is None or (room.membership(user_id) != "join" and not may_peek):
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         members = await self._rooms.load_member_events(room, list(room.joined_members()))
         return {member: member_profile(stored.event.content) for member, stored in members.items()}
 
@@ -106,7 +106,7 @@ class RoomState:
                 left_at = (await self._visibility.view(room, user_id)).left_at
                 if left_at is not None:
                     return room, left_at
-        raise Forbidden("You are not in the room")
+        raise NotInRoom()
 
 
 def member_profile(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from homeserver.protocol.errors import Forbidden, NotFound
+from homeserver.protocol.errors import NotFound, NotInRoom
 from homeserver.protocol.filters import RoomEventFilter
 from homeserver.rooms.aggregations import Aggregations
 from homeserver.rooms.client_events import EventSerializer, Reader
@@ -95,7 +95,10 @@ class Timeline:
         limit: int,
         event_filter: RoomEventFilter,
     ) -> Page:
-        """A page of the room's timeline from a place on (None: from its end or its beginning)."""
+        """A page of the room's timeline from a place on (None: from its end or its beginning).
+
+        A `limit` of zero gives no events, and an end that is the start: whoever asks so gets on no further.
+        """
         room = await self._readable_room(reader.user_id, room_id)
         place = start
         if place is None:
@@ -207,7 +210,7 @@ class Timeline:
     async def _readable_room(self, user_id: str, room_id: str) -> LiveRoom:
         room = await self._rooms.find(room_id)
         if room is None or not await self._visibility.may_read(room, user_id):
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         return room
 
     async def _last_visible_place(self, room: LiveRoom, user_id: str) -> int:

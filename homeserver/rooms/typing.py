@@ -11,7 +11,7 @@ from typing import Final
 
 from homeserver.clock import Clock, Timer
 from homeserver.notifier import Notifier
-from homeserver.protocol.errors import Forbidden
+from homeserver.protocol.errors import NotInRoom
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.stream import Change, Stream
 
@@ -46,7 +46,7 @@ class Typing:
         """`user_id` types, for at most `timeout_ms`, or stopped. Raises Forbidden for people outside the room."""
         room = await self._rooms.find(room_id)
         if room is None or room.membership(user_id) != "join":
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         if not typing:
             self.stop(user_id, room_id)
             return

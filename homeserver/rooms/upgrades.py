@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from homeserver.protocol.errors import Forbidden, InvalidParam, MatrixError
+from homeserver.protocol.errors import Forbidden, InvalidParam, MatrixError, NotInRoom
 from homeserver.protocol.identifiers import is_user_id
 from homeserver.protocol.room_versions import RoomVersion, get_room_version
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
@@ -60,7 +60,7 @@ class Upgrades:
                 raise InvalidParam(f"additional_creators: {creator[:80]!r} is not a user id")
         room = await self._rooms.find(room_id)
         if room is None or room.membership(user_id) != "join":
-            raise Forbidden("You are not in the room")
+            raise NotInRoom()
         levels = room.power_levels
         if levels.of(user_id) < levels.needed_for(TOMBSTONE, is_state=True):
             raise Forbidden("You may not upgrade this room")

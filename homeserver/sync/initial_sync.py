@@ -12,7 +12,7 @@ import msgspec
 
 from homeserver.clock import Clock
 from homeserver.notifier import Notifier
-from homeserver.protocol.errors import Forbidden, MatrixError, NotFound
+from homeserver.protocol.errors import MatrixError, NotFound, NotInRoom
 from homeserver.protocol.filters import DEFAULT_ROOM_EVENT_FILTER, Filter, RoomFilter
 from homeserver.rooms.client_events import EventSerializer, Reader
 from homeserver.rooms.live_room import LiveRooms
@@ -146,7 +146,7 @@ class InitialSync:
                 continue
             room = await self._live.find(room_id)
             if room is None or not await self._rooms.visibility.may_read(room, reader.user_id):
-                raise Forbidden("You are not in the room")
+                raise NotInRoom()
             events = await self._rooms.events.list_timeline(
                 room_id, room.version, after=after, before=up_to + 1, limit=PAGE, newest_first=False
             )

@@ -186,7 +186,7 @@ async def test_knock_needs_the_rule_and_the_version(whole_server: Server) -> Non
     knock = (await bob.sync())["rooms"]["knock"][room]["knock_state"]["events"]
     assert {one["type"] for one in knock} >= {"m.room.create", "m.room.name", "m.room.join_rules"}
     assert knock[-1]["content"] == {"membership": "knock", "reason": "let me in"}
-    await refused(bob, f"/knock/!nowhere:{SERVER_NAME}", status=404, errcode="M_NOT_FOUND")
+    await refused(bob, f"/knock/!nowhere:{SERVER_NAME}", status=403, errcode="M_FORBIDDEN")
     await alice.invite(room, bob)
     await refused(bob, f"/knock/{room}")
     await bob.join(room)
@@ -199,7 +199,7 @@ async def test_joining_by_alias_and_unknown_rooms(whole_server: Server) -> None:
     assert (await bob.post(f"/join/%23hall:{SERVER_NAME}"))["room_id"] == room
     assert (await bob.post(f"/join/{room}"))["room_id"] == room
     await refused(bob, f"/join/%23nothing:{SERVER_NAME}", status=404, errcode="M_NOT_FOUND")
-    await refused(bob, f"/join/!nothing:{SERVER_NAME}", status=404, errcode="M_NOT_FOUND")
+    await refused(bob, f"/join/!nothing:{SERVER_NAME}", status=403, errcode="M_FORBIDDEN")
     await refused(bob, "/join/nonsense", status=400, errcode="M_INVALID_PARAM")
 
 
@@ -228,7 +228,7 @@ async def test_forgotten_room_is_out_of_sight(whole_server: Server) -> None:
         assert (await bob.request("GET", f"/rooms/{room}/{path}")).status in (403, 404), path
     await bob.join(room)
     assert (await bob.get(f"/rooms/{room}/messages", dir="b"))["chunk"]
-    await refused(alice, f"/rooms/!nothing:{SERVER_NAME}/forget", status=404, errcode="M_NOT_FOUND")
+    await refused(alice, f"/rooms/!nothing:{SERVER_NAME}/forget", status=400, errcode="M_UNKNOWN")
 
 
 async def test_profile_change_reaches_every_room_of_the_user(whole_server: Server) -> None:

@@ -39,6 +39,8 @@ async def test_pages_reach_both_ends_and_agree(whole_server: Server) -> None:
     assert ids(forwards)[-20:] == said
     for limit in (1, 4, 100):
         assert ids(await walk(alice, room, "b", limit)) == ids(forwards)[::-1]
+    nothing = await alice.get(f"/rooms/{room}/messages", dir="b", limit=0)
+    assert nothing == {"chunk": [], "start": nothing["start"], "end": nothing["start"]}
     page = await alice.get(f"/rooms/{room}/messages", dir="b", limit=5)
     again = await alice.get(f"/rooms/{room}/messages", dir="f", limit=100, **{"from": page["end"]})
     assert ids(again["chunk"]) == said[-5:]

@@ -433,6 +433,23 @@ async def test_idle_listener_is_woken_after_it_was_forgotten(whole_server: Serve
     assert texts(joined(body, room)) == ["still there?"]
 
 
+async def test_invite_by_an_ignored_user_does_not_hide_that_the_one_before_was_declined(whole_server: Server) -> None:
+    alice, bob = await whole_server.register("alice"), await whole_server.register("bob")
+    room = await alice.create_room(preset="private_chat", invite=[bob.user_id])
+    assert room in (await bob.sync())["rooms"]["invite"]
+    late = bob.since
+    await bob.post(f"/rooms/{room}/leave")
+    await bob.put(f"/user/{bob.user_id}/account_data/m.ignored_user_list", {"ignored_users": {alice.user_id: {}}})
+    await bob.sync()
+    await alice.invite(room, bob)
+    rooms = (await bob.get("/sync", since=late))["rooms"]
+    (declined,) = rooms["leave"][room]["timeline"]["events"]
+    assert (declined["sender"], declined["content"]["membership"]) == (bob.user_id, "leave")
+    assert "invite" not in rooms
+    assert "rooms" not in await bob.sync()  # who heard of it is not told again
+    assert "rooms" not in await bob.get("/sync")
+
+
 async def test_ignored_users_are_not_heard(whole_server: Server) -> None:
     alice, bob, room = await pair(whole_server)
     await alice.put(f"/user/{alice.user_id}/account_data/m.ignored_user_list", {"ignored_users": {bob.user_id: {}}})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from homeserver.rooms.live_room import LiveRoom, LiveRooms
+from dataclasses import replace
+
+from homeserver.rooms.live_room import LiveRoom, LiveRooms, membership_of
 from homeserver.rooms.tokens import place_after
 from homeserver.rooms.visibility import RoomVisibility
 from homeserver.storage.events import EventStore, StoredEvent
@@ -36,7 +38,8 @@ class LeftRoomSection:
 
     async def add_to(self, run: SyncRun) -> None:
         wanted = run.request.filter.room
-        for membership in run.memberships:
+        for newest in run.memberships:
+            membership = await self._shown(run, newest)
             if membership.membership not in ("leave", "ban") or membership.position > run.now.position:
                 continue
             is_news = not run.is_initial and membership.position > run.after
@@ -44,6 +47,17 @@ class LeftRoomSection:
                 continue
             if wanted.allows_room(membership.room_id):
                 await self._add_room(run, membership)
+
+    async def _shown(self, run: SyncRun, newest: Membership) -> Membership:
+        """The newest membership; behind an ignored user's invite, which nobody is shown, the end that came before."""
+        if newest.membership != "invite" or newest.sender not in run.ignored or newest.position <= run.after:
+            return newest
+        invite = await self._own_event(newest.room_id, newest)
+        if invite is None or invite.replaces is None:
+            return newest
+        before = replace(newest, membership=membership_of(invite.replaces), event_id=invite.replaces.event_id)
+        own = await self._own_event(newest.room_id, before)
+        return newest if own is None else replace(before, sender=own.event.sender, position=own.position)
 
     async def _add_room(self, run: SyncRun, membership: Membership) -> None:
         room = await self._rooms.find(membership.room_id)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.end_to_end.javascript import node_with_library
 from tests.support.halfdoor_process import halfdoor
 from tests.support.server_process import Account, ServerProcess
 from tests.support.synapse import synapse
@@ -25,6 +26,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     make = {"halfdoor": halfdoor, "synapse": synapse}[KIND]
     with make(tmp_path_factory.mktemp(KIND)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node.js, with matrix-js-sdk installed."""
+    return node_with_library()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 
 from tests.end_to_end.cutting_proxy import CuttingProxy
 from tests.end_to_end.demo import Demo, demo_server, staff_client
-from tests.end_to_end.test_matrix_js_sdk import node  # noqa: F401
 from tests.support.browser import chromium
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
@@ -31,7 +30,7 @@ CONVERSATION = [
 
 
 @pytest.fixture(scope="module")
-async def demo(tmp_path_factory: pytest.TempPathFactory, node: str) -> AsyncIterator[Demo]:  # noqa: F811
+async def demo(tmp_path_factory: pytest.TempPathFactory, node: str) -> AsyncIterator[Demo]:
     """One demo for all tests; each has visitors of its own."""
     directory = tmp_path_factory.mktemp("demo")
     server = demo_server(directory)

@@ -6,10 +6,7 @@ Needs Node.js 20 or newer and npm; the library is installed into `js/node_module
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import shutil
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,31 +19,10 @@ from tests.support.server_process import Account, ServerProcess
 pytestmark = pytest.mark.end_to_end
 
 FOLDER = Path(__file__).with_name("js")
-NODE_MAJOR = 20
 FLOW_SECONDS = 90
 PEOPLE = ("ann", "ben", "cid", "dan", "eva", "fay", "gil", "hal")
 
 Flow = Callable[..., Awaitable[dict[str, Any]]]
-
-
-@pytest.fixture(scope="session")
-def node() -> str:
-    """Node.js, with the library installed beside the flows."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    assert node is not None, f"Node.js {NODE_MAJOR} or newer is needed for matrix-js-sdk: install nodejs and npm"
-    assert npm is not None, f"Node.js {NODE_MAJOR} or newer is needed for matrix-js-sdk: install nodejs and npm"
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    assert int(version[1:].partition(".")[0]) >= NODE_MAJOR, f"Node.js {NODE_MAJOR} or newer is needed, not {version}"
-    done = FOLDER / "node_modules" / ".installed"
-    with (FOLDER / "package-lock.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = lock.read()
-        if not done.exists() or done.read_text() != wanted:
-            command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-            result = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
-            assert result.returncode == 0, f"npm could not install matrix-js-sdk:\n{result.stderr[-2000:]}"
-            done.write_text(wanted)
-    return node
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ def check(settings: Settings) -> Iterator[Problem]:
     yield from check_listeners(settings.listeners)
     yield from check_database(settings)
     yield from check_registration(settings.registration)
+    if settings.turn.uris and settings.turn.shared_secret is None:
+        yield Problem("turn.shared_secret", "expected the relays' secret, since turn.uris names relays")
     yield from check_webchat(settings.webchat, settings.server_name, settings.listeners)
     for index, contact in enumerate(settings.support.contacts):
         if contact.matrix_id is None and contact.email_address is None:

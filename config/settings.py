@@ -280,6 +280,16 @@ class Support(Struct, frozen=True, kw_only=True):
     page: Annotated[WebAddress | None, doc("A page about help.", "https://example.org/help")] = None
 
 
+class Turn(Struct, frozen=True, kw_only=True):
+    """Relays for calls between people who cannot reach each other directly (coturn with use-auth-secret)."""
+
+    uris: Annotated[list[str], doc("The relays.", ["turn:turn.example.org"])] = field(
+        default_factory=list
+    )
+    shared_secret: Annotated[Secret | None, doc("The relays' static-auth-secret.", "secrets/turn_shared_secret")] = None
+    lifetime_seconds: Annotated[int, doc("How long the credentials of a client hold.", ge=60)] = 86400
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -316,6 +326,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics: Annotated[Metrics, doc("Metrics.")] = Metrics()
     appservices: Annotated[AppServices, doc("Bridges.")] = AppServices()
     webchat: Annotated[Webchat, doc("The website widget.")] = Webchat()
+    turn: Annotated[Turn, doc("Relays for calls.")] = Turn()
     well_known: Annotated[WellKnown, doc("Discovery.")] = WellKnown()
     support: Annotated[Support, doc("Contacts.")] = Support()
     shutdown_seconds: Annotated[

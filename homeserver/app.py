@@ -19,6 +19,7 @@ from config.settings import Listener, Settings
 from homeserver.appservice_api.registration import load_registration
 from homeserver.appservice_api.registry import Registry
 from homeserver.client_api.versions import PublicFacts
+from homeserver.client_api.voip import TurnSettings
 from homeserver.clock import SystemClock
 from homeserver.composition import Homeserver, ServerSettings, build
 from homeserver.hooks import Hooks
@@ -188,6 +189,11 @@ def server_settings(settings: Settings) -> ServerSettings:
             ),
             presence_enabled=settings.presence.enabled,
             directory_finds_everybody=settings.user_directory.search_all_users,
+        ),
+        turn=TurnSettings(
+            uris=tuple(settings.turn.uris),
+            shared_secret="" if settings.turn.shared_secret is None else settings.turn.shared_secret.reveal(),
+            lifetime_seconds=settings.turn.lifetime_seconds,
         ),
         sync=SyncSettings(
             timeline_limit_default=settings.sync.timeline_limit_default,

@@ -21,7 +21,6 @@ from homeserver.appservice_api.services import AppserviceServices, AskingNamespa
 from homeserver.appservice_api.third_party import AppserviceNetworks
 from homeserver.client_api.routes import routes as client_routes
 from homeserver.client_api.services import Services
-from homeserver.client_api.third_party import NoNetworks
 from homeserver.client_api.versions import PublicFacts
 from homeserver.client_api.voip import TurnSettings
 from homeserver.clock import Clock
@@ -153,8 +152,7 @@ def build(
         notifier.wake_all()
 
     db.on_foreign_position(another_process_wrote)
-    networks = AppserviceNetworks(registry, calls) if isinstance(calls, AppserviceClient) else NoNetworks()
-    api = Services(users, settings.facts, networks, settings.turn, clock)
+    api = Services(users, settings.facts, AppserviceNetworks(registry, calls), settings.turn, clock)
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
         settings=settings,

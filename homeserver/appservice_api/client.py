@@ -36,6 +36,10 @@ class AppserviceCalls(Protocol):
 
     async def ping(self, appservice: Appservice, transaction_id: str | None) -> AppserviceAnswer: ...
 
+    async def ask_network(self, appservice: Appservice, path: str) -> AppserviceAnswer:
+        """`path` is below /_matrix/app/v1/thirdparty, encoded."""
+        ...
+
 
 class AppserviceClient:
     """The calls over HTTP. The reactor must be installed before the first of them."""
@@ -54,7 +58,6 @@ class AppserviceClient:
         return await self._call(appservice, "POST", "/_matrix/app/v1/ping", body)
 
     async def ask_network(self, appservice: Appservice, path: str) -> AppserviceAnswer:
-        """`path` is below /_matrix/app/v1/thirdparty, encoded."""
         return await self._call(appservice, "GET", f"/_matrix/app/v1/thirdparty/{path}", None)
 
     async def _call(

@@ -73,4 +73,5 @@ class RoomApi:
             raise BadJson("Name one user as user_id.")
         if other[0] == request.user.user_id:
             raise InvalidParam("You share every room with yourself.")
-        return Response({"joined": await self._rooms.memberships.mutual_rooms(request.user.user_id, other[0])})
+        joined = await self._rooms.memberships.mutual_rooms(request.user.user_id, other[0])
+        return Response({"joined": joined, "count": len(joined)})

@@ -62,6 +62,8 @@ class FakeCalls:
     statuses: list[int] = field(default_factory=list)
     aliases: dict[str, int] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    networks: dict[str, Any] = field(default_factory=dict)
+    """What is answered below /thirdparty, by path."""
     pong: AppserviceAnswer = field(default_factory=lambda: AppserviceAnswer(200, b"{}"))
 
     async def send(self, appservice: Appservice, txn_id: int, content: dict[str, Any]) -> AppserviceAnswer:
@@ -78,6 +80,10 @@ class FakeCalls:
 
     async def ping(self, appservice: Appservice, transaction_id: str | None) -> AppserviceAnswer:
         return self.pong
+
+    async def ask_network(self, appservice: Appservice, path: str) -> AppserviceAnswer:
+        answer = self.networks.get(path)
+        return AppserviceAnswer(404) if answer is None else AppserviceAnswer(200, msgspec.json.encode(answer))
 
     @property
     def bodies(self) -> list[str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from homeserver.appservice_api.client import AppserviceAnswer
 from homeserver.appservice_api.registration import Appservice, parse_registration
 from homeserver.appservice_api.registry import Registry
 from homeserver.appservice_api.third_party import AppserviceNetworks
+from tests.appservice_api.appservices import FakeCalls, acting, open_with_appservices, registration
+from tests.support.server import SERVER_NAME
 
 
 class Calls:
@@ -61,3 +64,82 @@ async def test_lookups_go_to_the_services_of_the_protocol_and_back_to_all() -> N
     assert await networks.find("user", "irc", {"nick": "x"}) == [user]
     assert await networks.find("user", None, {"userid": user["userid"]}) == [user]
     assert await networks.find("user", "xmpp", {"nick": "x"}) == []
+
+
+IRC_NETWORK: dict[str, Any] = {
+    "user_fields": ["network", "nickname"],
+    "location_fields": ["network", "channel"],
+    "icon": "mxc://example.org/irc",
+    "field_types": {name: {"regexp": ".+", "placeholder": name} for name in ("network", "nickname", "channel")},
+    "instances": [{"network_id": "libera", "desc": "Libera", "fields": {"network": "libera"}}],
+}
+USER = {"userid": f"@_irc_ann:{SERVER_NAME}", "protocol": "irc", "fields": {"nickname": "ann"}}
+PLACE = {"alias": f"#_irc_hall:{SERVER_NAME}", "protocol": "irc", "fields": {"channel": "#hall"}}
+NETWORKS = {
+    "protocol/irc": IRC_NETWORK,
+    "user/irc?nickname=ann": [USER],
+    "location/irc?channel=%23hall": [PLACE],
+    f"user?userid=%40_irc_ann%3A{SERVER_NAME}": [USER],
+    f"location?alias=%23_irc_hall%3A{SERVER_NAME}": [PLACE],
+}
+
+
+async def test_clients_look_names_of_other_networks_up() -> None:
+    irc = registration("irc", protocols=["irc"])
+    server, _ = await open_with_appservices(irc, calls=FakeCalls(networks=NETWORKS))
+    alice = await server.register()
+    protocols = await alice.get("/thirdparty/protocols")
+    assert [one["instance_id"] for one in protocols["irc"]["instances"]] == ["irc|libera"]
+    assert await alice.get("/thirdparty/protocol/irc") == protocols["irc"]
+    assert await alice.get("/thirdparty/user/irc", nickname="ann") == [USER]
+    assert await alice.get("/thirdparty/location/irc", channel="#hall") == [PLACE]
+    assert await alice.get("/thirdparty/user", userid=USER["userid"]) == [USER]
+    assert await alice.get("/thirdparty/location", alias=PLACE["alias"]) == [PLACE]
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "errcode"),
+    [
+        ("protocol/xmpp", 404, "M_NOT_FOUND"),
+        ("user/xmpp?nickname=ann", 404, "M_NOT_FOUND"),
+        ("user/irc?nickname=nobody", 404, "M_NOT_FOUND"),
+        ("location/irc?channel=nowhere", 404, "M_NOT_FOUND"),
+        (f"user?userid=@nobody:{SERVER_NAME}", 404, "M_NOT_FOUND"),
+        ("user", 400, "M_MISSING_PARAM"),
+        ("location", 400, "M_MISSING_PARAM"),
+    ],
+)
+async def test_what_no_network_knows_is_not_found(path: str, status: int, errcode: str) -> None:
+    irc = registration("irc", protocols=["irc"])
+    server, _ = await open_with_appservices(irc, calls=FakeCalls(networks=NETWORKS))
+    alice = await server.register()
+    answer = await alice.request("GET", f"/thirdparty/{path}")
+    assert (answer.status, answer.json["errcode"]) == (status, errcode)
+    assert (await server.request("GET", f"/thirdparty/{path}")).status == 401
+    await server.close()
+
+
+async def test_service_lists_a_room_under_its_network() -> None:
+    irc = registration("irc", protocols=["irc"])
+    server, _ = await open_with_appservices(irc)
+    alice = await server.register()
+    room = await alice.create_room(preset="public_chat", name="Bridged")
+    path = f"/directory/list/appservice/libera/{room}"
+    listed = {"include_all_networks": True, "third_party_instance_id": "irc|libera"}
+    only_network = {"third_party_instance_id": "irc|libera"}
+
+    async def names(body: dict[str, Any]) -> list[str]:
+        return [one["name"] for one in (await alice.post("/publicRooms", body))["chunk"]]
+
+    await acting(server, irc).put(path, {"visibility": "public"})
+    assert await names(only_network) == ["Bridged"]
+    assert await names({}) == []
+    answer = await alice.request("POST", "/publicRooms", listed)
+    assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+    assert (await alice.request("PUT", path, {"visibility": "private"})).status == 403
+    assert (await acting(server, irc).request("PUT", path, {"visibility": "hidden"})).status == 400
+    assert (await acting(server, irc).request("PUT", path + "x", {"visibility": "public"})).status == 404
+    await acting(server, irc).put(path, {"visibility": "private"})
+    assert await names(only_network) == []
+    await server.close()

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from homeserver.protocol.room_versions import ROOM_VERSIONS
-from tests.support.server import SERVER_NAME, Server, User
+from tests.support.server import SERVER_NAME, V1, Server, User
 
 VERSIONS = sorted(ROOM_VERSIONS, key=int)
 
@@ -213,6 +213,22 @@ async def test_joined_rooms_lists_what_one_is_in(whole_server: Server) -> None:
     await alice.post(f"/rooms/{public}/leave")
     assert set((await alice.get("/joined_rooms"))["joined_rooms"]) == rooms
     assert (await whole_server.request("GET", "/joined_rooms")).status == 401
+
+
+async def test_mutual_rooms_are_those_that_both_are_in_now(whole_server: Server) -> None:
+    alice, bob = await whole_server.register("alice"), await whole_server.register("bob")
+    shared, left, invited = [await alice.create_room(preset="public_chat") for _ in range(3)]
+    await alice.create_room()
+    await bob.join(shared)
+    await bob.join(left)
+    await bob.post(f"/rooms/{left}/leave")
+    await alice.invite(invited, bob)
+    path = f"{V1}/mutual_rooms"
+    assert await alice.get(path, user_id=bob.user_id) == {"joined": [shared], "count": 1}
+    assert await bob.get(path, user_id=alice.user_id) == {"joined": [shared], "count": 1}
+    assert await bob.get(path, user_id=f"@nobody:{SERVER_NAME}") == {"joined": [], "count": 0}
+    assert (await bob.request("GET", path, user_id=bob.user_id)).status == 400
+    assert (await bob.request("GET", path)).status == 400
 
 
 async def test_member_events_carry_the_profile(whole_server: Server) -> None:

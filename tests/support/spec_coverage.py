@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
+from homeserver.appservice_api.routes import appservice_routes
 from homeserver.client_api.routes import routes as client_api_routes
 from homeserver.http.routing import Route
 from tests.support.openapi import Operation, all_operations
@@ -99,7 +100,10 @@ def counts(rows: list[Row]) -> dict[str, Counter[str]]:
 
 def table_routes() -> list[Route]:
     """Every row of the route tables; the services behind the handlers are stand-ins, for nothing is called."""
-    return client_api_routes(MagicMock(), MagicMock(), MagicMock(), MagicMock())
+    return [
+        *client_api_routes(MagicMock(), MagicMock(), MagicMock(), MagicMock()),
+        *appservice_routes(MagicMock(), MagicMock()),
+    ]
 
 
 def seen_operations(file: Path) -> dict[str, set[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from homeserver.client_api.cross_signing import CrossSigningApi
+from homeserver.client_api.dehydrated_devices import DehydratedDeviceApi
 from homeserver.client_api.device_keys import DeviceKeyApi
 from homeserver.client_api.key_backups import KeyBackupApi
 from homeserver.client_api.services import Services
@@ -21,6 +22,7 @@ def encryption_routes(services: Services, encryption: EncryptionServices, sync: 
         *device_key_routes(encryption, sync),
         *cross_signing_routes(services, encryption),
         *key_backup_routes(encryption),
+        *dehydrated_device_routes(encryption),
     ]
 
 
@@ -64,4 +66,17 @@ def key_backup_routes(encryption: EncryptionServices) -> list[Route]:
         v3("PUT", everything, api.put_keys, USER, UNLIMITED, "putRoomKeys"),
         v3("GET", everything, api.get_keys, USER, READ, "getRoomKeys"),
         v3("DELETE", everything, api.delete_keys, USER, UNLIMITED, "deleteRoomKeys"),
+    ]
+
+
+def dehydrated_device_routes(encryption: EncryptionServices) -> list[Route]:
+    """MSC3814."""
+    api = DehydratedDeviceApi(encryption.dehydrated_devices)
+    path = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
+    return [
+        Route("PUT", path, api.set_dehydrated_device, USER, UNLIMITED),
+        Route("GET", path, api.get_dehydrated_device, USER, READ),
+        Route("DELETE", path, api.delete_dehydrated_device, USER, UNLIMITED),
+        Route("GET", path + "/{device_id}/events", api.get_events, USER, READ),
+        Route("POST", path + "/{device_id}/events", api.list_events, USER, READ),
     ]

@@ -9,6 +9,8 @@ from typing import Any
 from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import NotFound
 
+UNSTABLE_FEATURES = {"org.matrix.msc3814": True}
+"""Further proposals that every server of this version speaks: dehydrated devices."""
 SPEC_VERSIONS = ["r0.6.1", *(f"v1.{minor}" for minor in range(1, 20))]
 
 
@@ -35,7 +37,9 @@ class VersionApi:
         self._facts = facts
 
     async def get_versions(self, request: Request) -> Response:
-        return Response({"versions": SPEC_VERSIONS, "unstable_features": dict(self._facts.unstable_features)})
+        return Response(
+            {"versions": SPEC_VERSIONS, "unstable_features": {**UNSTABLE_FEATURES, **self._facts.unstable_features}}
+        )
 
     async def get_capabilities(self, request: Request) -> Response:
         is_person = request.user.appservice_id is None

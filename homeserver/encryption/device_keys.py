@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from homeserver.encryption.key_counts import KeyCounts
@@ -20,6 +21,30 @@ MAXIMUM_KEYS: Final = 500
 """One-time keys of one algorithm that a device may have; beyond, the oldest go (row D10)."""
 MAXIMUM_ALGORITHMS: Final = 10
 """Algorithms of which a device may have one-time or fallback keys, so that many names are no way around the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Keys that were found to be right. `identity` is the device's signed object as canonical text."""
+
+    identity: str | None = None
+    one_time: Sequence[OneTimeKey] = ()
+    fallback: Sequence[OneTimeKey] = ()
+
+
+def parse_upload(
+    user_id: str,
+    device_id: str,
+    device_keys: Any = None,
+    one_time_keys: Mapping[str, Any] | None = None,
+    fallback_keys: Mapping[str, Any] | None = None,
+) -> Upload:
+    """Raises BadJson, InvalidParam, TooLarge."""
+    identity = None if device_keys is None else parse_device_keys(device_keys, user_id, device_id)
+    fallback = _parse(fallback_keys or {}, user_id)
+    if len({key.algorithm for key in fallback}) != len(fallback):
+        raise InvalidParam("There can be only one fallback key of each algorithm.")
+    return Upload(identity, _parse(one_time_keys or {}, user_id), fallback)
 
 
 class DeviceKeys:
@@ -54,38 +79,34 @@ class DeviceKeys:
     ) -> dict[str, int]:
         """How many one-time keys the device has now, by algorithm. All of it is stored, or nothing.
 
-        Raises BadJson, InvalidParam, TooLarge; Unknown when a key id is there with another key; Forbidden when the
-        device is named like a cross-signing key.
+        Raises BadJson, InvalidParam, TooLarge; NotFound when there is no such device; Unknown when a key id is there
+        with another key; Forbidden when the device is named like a cross-signing key.
         """
-        identity = None if device_keys is None else parse_device_keys(device_keys, user_id, device_id)
-        one_time = _parse(one_time_keys or {}, user_id)
-        fallback = _parse(fallback_keys or {}, user_id)
-        if len({key.algorithm for key in fallback}) != len(fallback):
-            raise InvalidParam("There can be only one fallback key of each algorithm.")
-        if identity is None and not one_time and not fallback:
+        upload = parse_upload(user_id, device_id, device_keys, one_time_keys, fallback_keys)
+        if upload == Upload():
             return await self._one_time_keys.count_keys(user_id, device_id)
+        return await self._db.write(lambda txn: self.keep(txn, user_id, device_id, upload))
 
-        async def write(txn: Transaction) -> dict[str, int]:
-            if await self._device_store.find_device(user_id, device_id, txn) is None:
-                raise NotFound("There is no such device.")
-            if identity is not None:
-                await self._set_identity(txn, user_id, device_id, identity)
-            new = await self._new_keys(txn, user_id, device_id, one_time)
-            if new:
-                await self._one_time_keys.add_keys(txn, user_id, device_id, new)
-                for algorithm in {key.algorithm for key in new}:
-                    await self._one_time_keys.trim_keys(txn, user_id, device_id, algorithm, MAXIMUM_KEYS)
-            for key in fallback:
-                await self._one_time_keys.set_fallback_key(txn, user_id, device_id, key)
-            counts = await self._one_time_keys.count_keys(user_id, device_id, txn)
-            if new or fallback:
-                algorithms = counts.keys() | await self._one_time_keys.list_fallback_algorithms(user_id, device_id, txn)
-                if len(algorithms) > MAXIMUM_ALGORITHMS:
-                    raise TooLarge(f"A device may have keys of at most {MAXIMUM_ALGORITHMS} algorithms.")
-                self._counts.changed(txn, user_id, device_id)
-            return counts
-
-        return await self._db.write(write)
+    async def keep(self, txn: Transaction, user_id: str, device_id: str, upload: Upload) -> dict[str, int]:
+        """The same inside a bigger transaction."""
+        if await self._device_store.find_device(user_id, device_id, txn) is None:
+            raise NotFound("There is no such device.")
+        if upload.identity is not None:
+            await self._set_identity(txn, user_id, device_id, upload.identity)
+        new = await self._new_keys(txn, user_id, device_id, upload.one_time)
+        if new:
+            await self._one_time_keys.add_keys(txn, user_id, device_id, new)
+            for algorithm in {key.algorithm for key in new}:
+                await self._one_time_keys.trim_keys(txn, user_id, device_id, algorithm, MAXIMUM_KEYS)
+        for key in upload.fallback:
+            await self._one_time_keys.set_fallback_key(txn, user_id, device_id, key)
+        counts = await self._one_time_keys.count_keys(user_id, device_id, txn)
+        if new or upload.fallback:
+            algorithms = counts.keys() | await self._one_time_keys.list_fallback_algorithms(user_id, device_id, txn)
+            if len(algorithms) > MAXIMUM_ALGORITHMS:
+                raise TooLarge(f"A device may have keys of at most {MAXIMUM_ALGORITHMS} algorithms.")
+            self._counts.changed(txn, user_id, device_id)
+        return counts
 
     async def remove_device(self, txn: Transaction, user_id: str, device_id: str) -> None:
         """The device goes, and all that is known of its keys (`UserHooks.device_removed`)."""
@@ -113,7 +134,7 @@ class DeviceKeys:
         await self._cross_signing.remove_signatures_by(txn, user_id, f"ed25519:{device_id}")
 
     async def _new_keys(
-        self, txn: Transaction, user_id: str, device_id: str, keys: list[OneTimeKey]
+        self, txn: Transaction, user_id: str, device_id: str, keys: Sequence[OneTimeKey]
     ) -> list[OneTimeKey]:
         """Those that are not stored yet. Raises Unknown when one is there with other content: a client whose storage
         was reset. (The Rust SDK reads the sentence.)"""
@@ -136,10 +157,10 @@ class DeviceKeys:
         return new
 
 
-def _parse(keys: Mapping[str, Any], user_id: str) -> list[OneTimeKey]:
+def _parse(keys: Mapping[str, Any], user_id: str) -> tuple[OneTimeKey, ...]:
     if len(keys) > MAXIMUM_KEYS:
         raise TooLarge(f"At most {MAXIMUM_KEYS} keys can be uploaded at once.")
-    return [OneTimeKey(*parse_one_time_key(name, value, user_id)) for name, value in keys.items()]
+    return tuple(OneTimeKey(*parse_one_time_key(name, value, user_id)) for name, value in keys.items())
 
 
 def _keys_of(text: str) -> Any:

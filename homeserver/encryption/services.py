@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.encryption.cross_signing import CrossSigning
+from homeserver.encryption.dehydrated_devices import DehydratedDevices
 from homeserver.encryption.device_keys import DeviceKeys
 from homeserver.encryption.key_backups import KeyBackups
 from homeserver.encryption.key_counts import KeyCounts
@@ -14,6 +15,7 @@ from homeserver.encryption.one_time_keys import OneTimeKeys
 from homeserver.encryption.remote import NoRemoteKeys, RemoteKeys
 from homeserver.storage.cross_signing import CrossSigningStore
 from homeserver.storage.database import Database, Transaction
+from homeserver.storage.dehydrated_devices import DehydratedDeviceStore
 from homeserver.storage.device_keys import DeviceKeyStore
 from homeserver.storage.devices import DeviceStore
 from homeserver.storage.key_backups import KeyBackupStore
@@ -33,6 +35,7 @@ class EncryptionServices:
     cross_signing: CrossSigning
     key_signatures: KeySignatures
     key_backups: KeyBackups
+    dehydrated_devices: DehydratedDevices
     cross_signing_store: CrossSigningStore
 
     def forget_all(self) -> None:
@@ -48,10 +51,11 @@ def build_encryption_services(
     device_key_store, one_time_key_store = DeviceKeyStore(db), OneTimeKeyStore(db)
     cross_signing_store, device_store = CrossSigningStore(db), DeviceStore(db)
     counts = KeyCounts(one_time_key_store)
+    device_keys = DeviceKeys(
+        db, device_key_store, one_time_key_store, cross_signing_store, device_store, users.devices, counts
+    )
     services = EncryptionServices(
-        device_keys=DeviceKeys(
-            db, device_key_store, one_time_key_store, cross_signing_store, device_store, users.devices, counts
-        ),
+        device_keys=device_keys,
         one_time_keys=OneTimeKeys(db, one_time_key_store, counts, remote, server_name),
         key_queries=KeyQueries(device_key_store, cross_signing_store, remote, server_name),
         key_counts=counts,
@@ -60,6 +64,9 @@ def build_encryption_services(
             db, cross_signing_store, device_key_store, users.devices, announcer, remote, server_name
         ),
         key_backups=KeyBackups(db, KeyBackupStore(db)),
+        dehydrated_devices=DehydratedDevices(
+            db, DehydratedDeviceStore(db), device_store, users.devices, device_keys, users.to_device
+        ),
         cross_signing_store=cross_signing_store,
     )
 
@@ -71,5 +78,6 @@ def build_encryption_services(
         await db.write(remove)
 
     users.hooks.device_removed.append(services.device_keys.remove_device)
+    users.hooks.device_removed.append(services.dehydrated_devices.remove_device)
     users.hooks.deactivated.append(deactivated)
     return services

@@ -21,9 +21,10 @@ async def test_versions_are_those_of_the_specification(server: UserServer) -> No
     versions = (await server.get("/_matrix/client/versions")).json
     assert versions["versions"][0] == "r0.6.1"
     assert versions["versions"][1:] == [f"v1.{minor}" for minor in range(1, 20)]
-    assert versions["unstable_features"] == {}
+    assert versions["unstable_features"] == {"org.matrix.msc3814": True}
     server = open_user_server(facts=FACTS)
-    assert (await server.get("/_matrix/client/versions")).json["unstable_features"] == {"org.example.feature": True}
+    features = (await server.get("/_matrix/client/versions")).json["unstable_features"]
+    assert features == {"org.matrix.msc3814": True, "org.example.feature": True}
     alice = await server.register("alice")
     assert (await server.get("/_matrix/client/versions", token=alice.token)).status == 200
 

@@ -214,3 +214,10 @@ async def test_two_people_with_two_devices_each_talk_in_secret(flow: Flow) -> No
 async def test_one_time_keys_are_refilled_when_they_were_claimed(flow: Flow) -> None:
     facts = await flow("one_time_keys_are_refilled")
     assert facts["claimed"] == facts["before"] <= facts["after"]
+
+
+async def test_device_that_slept_has_the_keys_of_what_was_said_meanwhile(flow: Flow) -> None:
+    facts = await flow("dehydrated_device", password="a long enough Passw0rd!")
+    assert facts["supported"]
+    assert facts["dehydrated"]
+    assert facts["read"] == "while you slept"

@@ -162,6 +162,36 @@ export const encryption = {
         return facts;
     },
 
+    async dehydrated_device() {
+        const [annUser, benUser] = given.people.map((each) => each.userId);
+        const [ann, ben] = [await device(0), await device(1)];
+        await setUp(ann);
+        const supported = await ann.getCrypto().isDehydrationSupported();
+        const { room_id: room } = await ben.createRoom({
+            preset: "private_chat",
+            invite: [annUser],
+            initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
+        });
+        await eventually(ann, () => ann.getRoom(room)?.getMyMembership() === "invite");
+        await ann.joinRoom(room);
+        await seen(ben, room);
+        await holds(() => ben.getRoom(room).getMember(annUser)?.membership === "join", "Ben sees Ann join");
+        await ann.getCrypto().startDehydration();
+        await ann.logout(true);
+        ann.stopClient();
+        const devices = async () => [...((await ben.getCrypto().getUserDeviceInfo([annUser], true)).get(annUser) ?? new Map()).values()];
+        await holds(async () => (await devices()).length === 1, "Ben knows only the device that sleeps");
+        const [asleep] = await devices();
+        const secret = (await ben.sendEvent(room, "m.room.message", { msgtype: "m.text", body: "while you slept" })).event_id;
+        const fresh = await anotherDevice(0);
+        await fresh.getCrypto().userHasCrossSigningKeys(annUser, true);
+        await fresh.getCrypto().bootstrapCrossSigning({});
+        const rehydrated = until(fresh, CryptoEvent.RehydrationCompleted);
+        await fresh.getCrypto().startDehydration();
+        await rehydrated;
+        return { supported, dehydrated: asleep.dehydrated, read: await reads(fresh, room, secret), ben: benUser };
+    },
+
     async one_time_keys_are_refilled() {
         const ann = await device(0);
         const counted = async () => (await ask(0, "POST", "/keys/upload", {})).one_time_key_counts.signed_curve25519;

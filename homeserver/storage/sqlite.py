@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -74,7 +75,8 @@ class SqliteEngine:
     def __init__(self, connection: Connection, path: str) -> None:
         self._connection = connection
         self._path = path
-        self._written = 0
+        # What a crash left in the log counts: a server that never lives long must copy it some time too.
+        self._written = pages_in_log(path)
         self._log_is_long = False
         self._copying: asyncio.Task[None] | None = None
         self._copier: Connection | None = None
@@ -131,6 +133,14 @@ class SqliteEngine:
             logger.exception("The write-ahead log could not be copied into the database; it is tried again later")
         finally:
             self._copying = None
+
+
+def pages_in_log(path: str) -> int:
+    """How many pages the write-ahead log of the database at `path` may hold, by the size of its file."""
+    try:
+        return os.path.getsize(f"{path}-wal") // 4096
+    except OSError:
+        return 0
 
 
 def checkpoint(connection: sqlite3.Connection) -> int:

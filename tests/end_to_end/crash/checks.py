@@ -18,6 +18,7 @@ from tests.end_to_end.crash.wire import Line, room_path
 
 PAGE = 500
 FRESH_TIMELINE = 50
+LONGEST_LOG_BYTES = 48 * 1024**2
 
 
 class Checker:
@@ -264,6 +265,9 @@ def check_sqlite(file: Path, *, thorough: bool, has_stream: bool = True) -> list
         check = "integrity_check" if thorough else "quick_check"
         found += [row[0] for row in connection.execute(f"PRAGMA {check}") if row[0] != "ok"]
         found += [f"foreign key: {row}" for row in connection.execute("PRAGMA foreign_key_check")]
+        log = Path(f"{file}-wal")
+        if log.exists() and log.stat().st_size > LONGEST_LOG_BYTES:
+            found.append(f"the write-ahead log has grown to {log.stat().st_size} bytes")
         if not has_stream:
             return found
         counter = connection.execute("SELECT position FROM stream").fetchone()[0]

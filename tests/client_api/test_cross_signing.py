@@ -209,3 +209,18 @@ async def test_keys_go_with_the_account(whole_server: Server) -> None:
     body = {"auth": {"type": "m.login.password", "password": PASSWORD}}
     await alice.post("/account/deactivate", body)
     assert (await query(bob, alice))["master_keys"] == {}
+
+
+async def test_other_servers_learn_of_local_users_and_of_the_owners_signatures_alone(whole_server: Server) -> None:
+    alice, bob = await whole_server.register("alice"), await whole_server.register("bob")
+    keys, mine, theirs = (await publish(bob)).device_keys(), Identity(alice.user_id), Identity(bob.user_id)
+    await alice.post(UPLOAD, mine.upload())
+    await bob.post(UPLOAD, theirs.upload())
+    await sign(alice, bob, theirs.master.public_key, mine.user_signing.signed(theirs.key("master")))
+    queries = whole_server.homeserver.encryption.key_queries
+    seen = await queries.query_local(None, {bob.user_id: [], "@x:elsewhere.test": []})
+    assert seen["device_keys"] == {bob.user_id: {bob.device_id: {**keys, "unsigned": {}}}}
+    assert seen["master_keys"][bob.user_id]["signatures"] == {}
+    assert seen["user_signing_keys"] == {}
+    claims = whole_server.homeserver.encryption.one_time_keys
+    assert await claims.claim_local({"@x:elsewhere.test": {"D": "signed_curve25519"}}) == {}

@@ -81,20 +81,6 @@ class EventSerializer:
         room = b',"room_id":' + _encode(stored.event.room_id) if with_room_id else b""
         return msgspec.Raw(b"".join((body, room, b',"unsigned":', self._unsigned(stored, reader, relations), b"}")))
 
-    def as_dict(
-        self,
-        stored: StoredEvent,
-        reader: Reader,
-        *,
-        with_room_id: bool = True,
-        relations: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """The same as a dict, where a filter takes single fields out of it."""
-        event: dict[str, Any] = msgspec.json.decode(
-            self.serialize(stored, reader, with_room_id=with_room_id, relations=relations)
-        )
-        return event
-
     def _unsigned(self, stored: StoredEvent, reader: Reader, relations: Mapping[str, Any] | None) -> bytes:
         event = stored.event
         age = max(0, self._clock.now_ms() - event.origin_server_ts)

@@ -244,26 +244,9 @@ class Memberships:
         """Every membership that the user has or had, forgotten ones included."""
         return await self._store.list_memberships(user_id)
 
-    async def share_a_room(self, one: str, other: str) -> bool:
-        """Whether both are joined to some room."""
-        if one == other:
-            return True
-        rooms = set(await self.joined_rooms(one))
-        return any(room_id in rooms for room_id in await self.joined_rooms(other))
-
     async def mutual_rooms(self, one: str, other: str) -> list[str]:
         """The rooms that both are joined to, in a fixed order."""
         return sorted(set(await self.joined_rooms(one)) & set(await self.joined_rooms(other)))
-
-    async def users_sharing_rooms(self, user_id: str) -> set[str]:
-        """Everybody who is joined to a room that `user_id` is joined to, `user_id` excepted."""
-        found: set[str] = set()
-        for room_id in await self.joined_rooms(user_id):
-            room = await self._rooms.find(room_id)
-            if room is not None:
-                found.update(room.joined_members())
-        found.discard(user_id)
-        return found
 
     # ---- how
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from homeserver.admin.register import SharedSecretRegistration
 from homeserver.client_api.services import Services
@@ -21,23 +21,19 @@ from homeserver.stream import Stream
 from homeserver.users.passwords import PasswordSettings, RunInThread
 from homeserver.users.registration import RegistrationSettings
 from homeserver.users.services import UserServices, UserSettings, build_user_services
+from tests.support import server
 from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
 from tests.support.http import Answer, MemoryClient
 from tests.support.openapi import validate_answer
+from tests.support.server import PASSWORD as PASSWORD
+from tests.support.server import SHARED_SECRET as SHARED_SECRET
+from tests.support.server import V1 as V1
+from tests.support.server import V3 as V3
+from tests.support.server import in_place as in_place
 
-T = TypeVar("T")
-SERVER_NAME = ServerName("halfdoor.test")
-SHARED_SECRET = "a secret of the operator"
-PASSWORD = "correct horse battery"
+SERVER_NAME = ServerName(server.SERVER_NAME)
 CHEAP_PASSWORDS = PasswordSettings(memory_kib=8, iterations=1)
-V3 = "/_matrix/client/v3"
-V1 = "/_matrix/client/v1"
-
-
-async def in_place(call: Callable[[], T]) -> T:
-    """A worker thread that is none."""
-    return call()
 
 
 @dataclass(frozen=True)

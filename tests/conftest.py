@@ -36,10 +36,11 @@ async def reactor() -> AsyncIterator[Any]:
     installReactor(installed)  # type: ignore[no-untyped-call]
     installed.startRunning(installSignalHandlers=False)
     yield installed
-    for _ in range(3):
-        await asyncio.sleep(0)
-    leaks = [repr(each) for each in installed.getReaders() if each not in installed._internalReaders]
-    leaks += [repr(each) for each in (*installed.getWriters(), *installed.getDelayedCalls())]
+    for _ in range(200):  # what was closed last may take a moment to be gone
+        leaks = _leaks(installed)
+        if not leaks:
+            break
+        await asyncio.sleep(0.02)
     installed.removeAll()  # not the "shutdown" event: it would stop the loop, which belongs to pytest-asyncio
     if installed.threadpool is not None:
         installed.threadpool.stop()
@@ -60,3 +61,9 @@ async def stored_server(database: Database) -> AsyncIterator[Server]:
     server = open_server(database)
     yield server
     await server.homeserver.close()
+
+
+def _leaks(installed: Any) -> list[str]:
+    """Sockets and timers that the reactor still holds."""
+    readers = [each for each in installed.getReaders() if each not in installed._internalReaders]
+    return [repr(each) for each in (*readers, *installed.getWriters(), *installed.getDelayedCalls())]

@@ -221,22 +221,22 @@ async def chromium(directory: Path) -> AsyncIterator[Browser]:
     path = chromium_path()
     if path is None:
         raise BrowserProblem("Chromium is not installed (apt-get install chromium).")
-    process = await asyncio.create_subprocess_exec(
-        path,
-        *FLAGS,
-        f"--user-data-dir={directory / 'profile'}",
-        "about:blank",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    profile = directory / "profile"
+    # What Chromium says goes to a file: a pipe would stay open as long as any of its helpers lives.
+    with (directory / "chromium.log").open("wb") as said:
+        process = await asyncio.create_subprocess_exec(
+            path,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            "about:blank",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
     connection: _Connection | None = None
-    drain: asyncio.Task[bytes] | None = None
     try:
-        url = await asyncio.wait_for(_address(process), 40)
-        assert process.stderr is not None
-        drain = asyncio.get_running_loop().create_task(process.stderr.read())
+        url = await asyncio.wait_for(_address(process, profile, Path(said.name)), 40)
         connection = _Connection(url, reactor)
         host, _, port = url.removeprefix("ws://").partition("/")[0].partition(":")
         any_reactor: Any = reactor
@@ -250,16 +250,16 @@ async def chromium(directory: Path) -> AsyncIterator[Browser]:
                 await asyncio.wait_for(connection.gone, 5)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        if drain is not None:
-            await drain
+        await asyncio.wait_for(process.wait(), 20)
 
 
-async def _address(process: asyncio.subprocess.Process) -> str:
-    assert process.stderr is not None
-    seen: list[str] = []
-    while line := await process.stderr.readline():
-        seen.append(line.decode(errors="replace"))
-        if "DevTools listening on " in seen[-1]:
-            return seen[-1].split("DevTools listening on ", 1)[1].strip()
-    raise BrowserProblem("Chromium ended before it listened: " + "".join(seen[-5:]))
+async def _address(process: asyncio.subprocess.Process, profile: Path, said: Path) -> str:
+    """Where Chromium listens, which it writes into its profile."""
+    file = profile / "DevToolsActivePort"
+    while process.returncode is None:
+        lines = file.read_text().splitlines() if file.exists() else []
+        if len(lines) >= 2:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        await asyncio.sleep(0.05)
+    last_words = await asyncio.to_thread(said.read_text, errors="replace")
+    raise BrowserProblem(f"Chromium ended before it listened: {last_words[-2000:]}")

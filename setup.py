@@ -23,6 +23,7 @@ setup(
         "canonicaljson>=2.0",
         "idna>=3.7",
         "msgspec>=0.20",
+        "pillow>=12",
         "prometheus-client>=0.22",
         "pynacl>=1.5",
         "pyopenssl>=25",

@@ -158,6 +158,8 @@ class RateLimits(Struct, frozen=True, kw_only=True):
     report: Annotated[RateLimit, doc("Reporting.")] = RateLimit(per_second=0.1, burst=5)
     search: Annotated[RateLimit, doc("Searching.")] = RateLimit(per_second=1, burst=10)
     typing: Annotated[RateLimit, doc("Typing notices.")] = RateLimit(per_second=2, burst=20)
+    upload: Annotated[RateLimit, doc("Uploading files.")] = RateLimit(per_second=2, burst=50)
+    media_create: Annotated[RateLimit, doc("Making addresses for later uploads.")] = RateLimit(per_second=10, burst=10)
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -170,6 +172,29 @@ class Rooms(Struct, frozen=True, kw_only=True):
     creation_for_everyone: Annotated[bool, doc("False: only administrators create rooms.")] = True
     directory_for_everyone: Annotated[bool, doc("False: only administrators publish rooms in the directory.")] = True
     invites_at_creation_max: Annotated[int, doc("People whom one createRoom may invite.", ge=0, le=10000)] = 100
+
+
+class Media(Struct, frozen=True, kw_only=True):
+    """Files that people upload."""
+
+    path: Annotated[Path, doc("Folder that they are kept in; made with the first one. Part of every backup.")] = Path(
+        "media"
+    )
+    max_upload_bytes: Annotated[int, doc("Size of one file.", ge=1024, le=10 * 1024**3)] = 50 * 1024 * 1024
+    user_quota_bytes: Annotated[
+        int, doc("Size of all files of one account; 0 for no bound. Bridges have none.", ge=0, le=2**53 - 1)
+    ] = 10 * 1024**3
+    pending_uploads_max: Annotated[
+        int, doc("Addresses that one account may have made without uploading to them.", ge=1, le=10000)
+    ] = 50
+    pending_upload_lifetime_seconds: Annotated[
+        int, doc("How long such an address waits for its file.", ge=60, le=2592000)
+    ] = 86400
+    thumbnail_max_pixels: Annotated[int, doc("Images with more pixels have no thumbnails.", ge=10000, le=100000000)] = (
+        32000000
+    )
+    thumbnail_timeout_seconds: Annotated[float, doc("How long making one thumbnail may take.", ge=1, le=300)] = 20.0
+    thumbnail_processes: Annotated[int, doc("Thumbnails that are made at the same time.", ge=1, le=64)] = 2
 
 
 class Presence(Struct, frozen=True, kw_only=True):
@@ -283,9 +308,7 @@ class Support(Struct, frozen=True, kw_only=True):
 class Turn(Struct, frozen=True, kw_only=True):
     """Relays for calls between people who cannot reach each other directly (coturn with use-auth-secret)."""
 
-    uris: Annotated[list[str], doc("The relays.", ["turn:turn.example.org"])] = field(
-        default_factory=list
-    )
+    uris: Annotated[list[str], doc("The relays.", ["turn:turn.example.org"])] = field(default_factory=list)
     shared_secret: Annotated[Secret | None, doc("The relays' static-auth-secret.", "secrets/turn_shared_secret")] = None
     lifetime_seconds: Annotated[int, doc("How long the credentials of a client hold.", ge=60)] = 86400
 
@@ -319,6 +342,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     sessions: Annotated[Sessions, doc("Logins.")] = Sessions()
     rate_limits: Annotated[RateLimits, doc("Rate limits.")] = RateLimits()
     rooms: Annotated[Rooms, doc("Rooms.")] = Rooms()
+    media: Annotated[Media, doc("Files.")] = Media()
     presence: Annotated[Presence, doc("Presence.")] = Presence()
     user_directory: Annotated[UserDirectory, doc("User directory.")] = UserDirectory()
     sync: Annotated[Sync, doc("Sync.")] = Sync()

@@ -30,6 +30,9 @@ from homeserver.http.scraping import metrics_routes
 from homeserver.http.tls import TlsFiles
 from homeserver.http.twisted_server import HttpServer
 from homeserver.logs import configure_logs
+from homeserver.media.services import MediaSettings
+from homeserver.media.thumbnail_maker import ThumbnailLimits
+from homeserver.media.uploads import UploadLimits
 from homeserver.protocol.identifiers import parse_server_name
 from homeserver.rooms.services import RoomSettings
 from homeserver.storage.opening import open_database
@@ -141,7 +144,9 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
             homeserver.authenticator,
             limiter,
             clock=clock,
-            settings=HttpSettings(trusted_proxies=tuple(listener.trusted_proxies)),
+            settings=HttpSettings(
+                upload_body_limit=settings.media.max_upload_bytes, trusted_proxies=tuple(listener.trusted_proxies)
+            ),
             metrics=homeserver.metrics.requests,
         )
         listening = http.listen_tcp(application, listener.host, listener.port, tls=_tls(listener))
@@ -200,12 +205,32 @@ def server_settings(settings: Settings) -> ServerSettings:
             timeline_limit_max=settings.sync.timeline_limit_max,
             timeout_max_ms=settings.sync.timeout_max_ms,
         ),
+        media=media_settings(settings),
         rooms=RoomSettings(
             server_name=settings.server_name,
             default_version=settings.rooms.default_version,
             invites_at_creation_max=settings.rooms.invites_at_creation_max,
             creation_for_everyone=settings.rooms.creation_for_everyone,
             directory_for_everyone=settings.rooms.directory_for_everyone,
+        ),
+    )
+
+
+def media_settings(settings: Settings) -> MediaSettings:
+    """Where files are kept, and how many."""
+    media = settings.media
+    return MediaSettings(
+        folder=media.path,
+        uploads=UploadLimits(
+            upload_bytes=media.max_upload_bytes,
+            quota_bytes=media.user_quota_bytes,
+            pending=media.pending_uploads_max,
+            pending_lifetime_ms=media.pending_upload_lifetime_seconds * 1000,
+        ),
+        thumbnails=ThumbnailLimits(
+            pixels=media.thumbnail_max_pixels,
+            timeout=media.thumbnail_timeout_seconds,
+            processes=media.thumbnail_processes,
         ),
     )
 

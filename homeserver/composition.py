@@ -29,6 +29,7 @@ from homeserver.hooks import Hooks
 from homeserver.http.authentication import BearerAuthenticator
 from homeserver.http.rate_limits import FailedLoginLimiter
 from homeserver.http.routing import Route
+from homeserver.media.services import MediaServices, MediaSettings, build_media_services
 from homeserver.metrics import Metrics
 from homeserver.notifier import Notifier
 from homeserver.rooms.following_users import follow_users
@@ -50,6 +51,7 @@ class ServerSettings:
     rooms: RoomSettings
     facts: PublicFacts
     sync: SyncSettings = field(default_factory=SyncSettings)
+    media: MediaSettings = field(default_factory=MediaSettings)
     registration_shared_secret: str | None = None
     turn: TurnSettings = field(default_factory=TurnSettings)
 
@@ -67,6 +69,7 @@ class Homeserver:
     metrics: Metrics
     users: UserServices
     encryption: EncryptionServices
+    media: MediaServices
     rooms: RoomServices
     sync: SyncServices
     appservices: AppserviceServices
@@ -118,6 +121,7 @@ def build(
     )
 
     encryption = build_encryption_services(db, stream, users, settings.server_name)
+    media = build_media_services(db, clock, settings.server_name, settings.media, run_in_thread)
 
     async def profile_of(user_id: str) -> Mapping[str, Any]:
         fields = await users.profiles.find_profile(user_id)
@@ -164,10 +168,11 @@ def build(
         metrics=metrics,
         users=users,
         encryption=encryption,
+        media=media,
         rooms=rooms,
         sync=sync,
         appservices=bridges,
         authenticator=BearerAuthenticator(users.authentication),
-        client_routes=[*client_routes(api, rooms, sync, encryption), *appservice_routes(bridges, clock)],
+        client_routes=[*client_routes(api, rooms, sync, encryption, media), *appservice_routes(bridges, clock)],
         admin_routes=operators.routes(),
     )

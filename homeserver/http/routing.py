@@ -39,6 +39,8 @@ class RateClass(enum.Enum):
     REPORT = "report"
     SEARCH = "search"
     TYPING = "typing"
+    UPLOAD = "upload"
+    MEDIA_CREATE = "media_create"
 
 
 class BodySize(enum.Enum):

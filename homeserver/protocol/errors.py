@@ -219,6 +219,12 @@ class NotYetUploaded(MatrixError):
     errcode = "M_NOT_YET_UPLOADED"
 
 
+class CannotOverwriteMedia(MatrixError):
+    """An mxc:// address gets its content once (409)."""
+
+    errcode = "M_CANNOT_OVERWRITE_MEDIA"
+
+
 class UnknownPos(MatrixError):
     errcode = "M_UNKNOWN_POS"
 

@@ -101,7 +101,7 @@ def counts(rows: list[Row]) -> dict[str, Counter[str]]:
 def table_routes() -> list[Route]:
     """Every row of the route tables; the services behind the handlers are stand-ins, for nothing is called."""
     return [
-        *client_api_routes(MagicMock(), MagicMock(), MagicMock(), MagicMock()),
+        *client_api_routes(MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock()),
         *appservice_routes(MagicMock(), MagicMock()),
     ]
 

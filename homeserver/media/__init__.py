@@ -1,0 +1,1 @@
+"""Files that people upload, and pictures made of them."""

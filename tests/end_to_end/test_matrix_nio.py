@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -276,3 +277,12 @@ async def test_sync_goes_on_after_a_cut_without_loss_or_repetition(login: Login,
         while len(got) < len(sent):
             got += [event.event_id for event in timeline(await synced(ben), room)]
     assert got == sent
+
+
+async def test_a_file_comes_back_as_it_went_in(login: Login) -> None:
+    alice, bob = await login("alice"), await login("bob")
+    content = b"words of alice" * 10_000
+    sent, _ = await alice.upload(io.BytesIO(content), "text/plain", "words.txt", filesize=len(content))
+    address = checked(sent).content_uri
+    got = checked(await bob.download(address))
+    assert (got.body, got.filename) == (content, "words.txt")

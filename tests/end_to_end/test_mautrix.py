@@ -312,3 +312,9 @@ async def test_sync_goes_on_after_a_cut_without_loss_or_repetition(login: Login,
             since = answer["next_batch"]
             got += [event["event_id"] for event in timeline(answer, room)]
     assert got == sent
+
+
+async def test_a_file_comes_back_as_it_went_in(login: Login) -> None:
+    alice, bob = await login("alice"), await login("bob")
+    address = await alice.upload_media(b"words of alice", mime_type="text/plain", filename="words.txt")
+    assert await bob.download_media(address) == b"words of alice"

@@ -188,7 +188,11 @@ async def test_a_group_is_paged_by_itself(server: Server) -> None:
     rooms = [await alice.create_room() for _ in range(2)]
     for number in range(6):
         await alice.say(rooms[number % 2], f"pear {number}")
-    wanted: dict[str, Any] = {"order_by": "recent", "filter": {"limit": 2}, "groupings": {"group_by": [{"key": "room_id"}]}}
+    wanted: dict[str, Any] = {
+        "order_by": "recent",
+        "filter": {"limit": 2},
+        "groupings": {"group_by": [{"key": "room_id"}]},
+    }
     assert rooms[0] != rooms[1]
     group = (await search(alice, "pear", **wanted))["groups"]["room_id"][rooms[0]]
     rest = await search(alice, "pear", next_batch=group["next_batch"], **wanted)

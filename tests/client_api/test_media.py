@@ -495,7 +495,7 @@ async def test_thumbnails_of_nonsense_are_refused(site: Site, query: Mapping[str
     assert refused(await site.request("GET", path, alice)) == (400, "M_MISSING_PARAM")
 
 
-async def test_large_files_go_over_sockets_without_being_held_in_memory(reactor: Any, tmp_path: Path) -> None:
+async def test_large_files_go_over_sockets_whole_and_in_parts(reactor: Any, tmp_path: Path) -> None:
     site = open_site(tmp_path)
     homeserver, alice = site.server.homeserver, await site.server.register()
     settings = HttpSettings(upload_body_limit=40 * 1024 * 1024)

@@ -35,8 +35,8 @@ class Forbidden(MatrixError):
 class NotInRoom(Forbidden):
     """The one answer for a room that somebody is not in and for one that does not exist (G12)."""
 
-    def __init__(self) -> None:
-        super().__init__("You are not in the room")
+    def __init__(self, message: str = "You are not in the room") -> None:
+        super().__init__(message)
 
 
 class UnknownToken(MatrixError):

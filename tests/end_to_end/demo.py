@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -130,14 +132,16 @@ async def staff_client(node: str, base_url: str, user_id: str, password: str) ->
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=2**24,
+        start_new_session=True,
     )
     try:
         client = StaffClient(process)
         assert await client.answer() == user_id
         yield client
     finally:
-        if process.returncode is None:
-            process.kill()
+        # The whole session: Node.js from PyPI is a program that starts another, which would keep the pipes open.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
 
 

@@ -38,6 +38,19 @@ class RoomView:
         return self._last_join is not None
 
     @property
+    def has_returned(self) -> bool:
+        """Whether the user was in the room, away, and then in it again."""
+        was_here = was_away = False
+        for membership in self._memberships:
+            if membership != "join":
+                was_away = was_here
+            elif was_away:
+                return True
+            else:
+                was_here = True
+        return False
+
+    @property
     def left_at(self) -> int | None:
         """Where the user's last stay in the room ended; None when it has not, or there was none."""
         if self._last_join is None:

@@ -129,6 +129,10 @@ class RoomWindows:
         looked_at = [stored for stored in looked_at if stored.position > start]
         return Window(chosen, start, limited, looked_at, _unseen(chosen, looked_at))
 
+    async def has_returned(self, room: LiveRoom, user_id: str) -> bool:
+        """Whether the user was in the room before this stay, so that clients know part of it already."""
+        return (await self._visibility.view(room, user_id)).has_returned
+
     # ---- state around a window
 
     async def state_before(

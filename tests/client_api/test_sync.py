@@ -590,3 +590,18 @@ async def test_aliases_are_given_read_and_taken(whole_server: Server) -> None:
     assert (await bob.request("PUT", listing, {"visibility": "public"})).status == 403
     await alice.put(listing, {"visibility": "public"})
     assert (await whole_server.request("GET", listing)).json == {"visibility": "public"}
+
+
+async def test_who_comes_back_to_a_room_is_shown_it_anew_and_not_as_its_continuation(whole_server: Server) -> None:
+    alice, bob = await whole_server.register("alice"), await whole_server.register("bob")
+    await bob.sync()
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    first = (await bob.sync())["rooms"]["join"][room_id]["timeline"]
+    assert first["limited"] is False
+    await bob.post(f"/rooms/{room_id}/leave")
+    await bob.sync()
+    await bob.join(room_id)
+    again = (await bob.sync())["rooms"]["join"][room_id]["timeline"]
+    assert {event["event_id"] for event in first["events"]} < {event["event_id"] for event in again["events"]}
+    assert again["limited"] is True

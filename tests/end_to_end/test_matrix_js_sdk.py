@@ -6,7 +6,10 @@ Needs Node.js 20 or newer and npm; the library is installed into `js/node_module
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -47,13 +50,14 @@ def flow(node: str, server: ServerProcess, person: Callable[[str], Account]) -> 
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=2**24,
+            start_new_session=True,
         )
         try:
             async with asyncio.timeout(FLOW_SECONDS):
                 facts = await _facts(process, proxy)
         finally:
-            if process.returncode is None:
-                process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.communicate()
         return {**facts, "people": [each.user_id for each in accounts]}
 

@@ -88,6 +88,9 @@ class JoinedRoomSection:
             ignored=run.ignored,
             was_joined=not is_new,
         )
+        if is_new and not run.is_initial and not window.limited:
+            # A client that knows the room from an earlier stay must not append what it has already.
+            window.limited = await self._windows.has_returned(room, run.user_id)
         shown_before = None if is_new or run.request.full_state else run.after
         state = await self._state(run, room, window, shown_before)
         state = [stored for stored in state if wanted.state.passes_all or wanted.state.matches_event(stored.event)]

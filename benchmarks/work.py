@@ -170,7 +170,8 @@ async def pagination(town: Town) -> float:
 
 def decode_page(body: bytes) -> str:
     page = msgspec.json.decode(body)
-    assert len(page["chunk"]) == 100, len(page["chunk"])
+    # Synapse now and then leaves one out of a page.
+    assert len(page["chunk"]) >= 99, len(page["chunk"])
     end: str = page["end"]
     return end
 

@@ -22,6 +22,9 @@ from homeserver.storage.search import IndexedEvent, SearchStore
 from homeserver.stream import Change, Stream
 
 BATCH: Final = 200
+BACKGROUND_BATCH: Final = 20
+BACKGROUND_PAUSE: Final = 6.0
+"""After each batch beside the requests, a pause this many times as long: messages are sent through the same writer."""
 DELAY_SECONDS: Final = 5.0
 """How long what is new may wait, so that it is indexed many at a time; a search waits for nothing, it catches up."""
 
@@ -93,23 +96,35 @@ class SearchIndex:
     async def _run(self) -> None:
         while True:
             try:
-                await self.catch_up()
+                await self._follow()
             except Exception:
                 _log.exception("the search index could not follow the stream; trying again")
             await self._moved.wait()
             self._moved.clear()
             await self._clock.sleep(DELAY_SECONDS)
 
-    async def _step(self) -> None:
-        """Index the next events of the stream."""
+    async def _follow(self) -> None:
+        """As `catch_up`, but little by little, so that nobody who writes has to wait for it."""
+        goal = self._db.position
+        while True:
+            started = self._clock.monotonic()
+            async with self._lock:
+                if self._place < goal:
+                    await self._step(BACKGROUND_BATCH)
+            if self._place >= goal:
+                return
+            await self._clock.sleep(BACKGROUND_PAUSE * (self._clock.monotonic() - started) + 0.001)
+
+    async def _step(self, size: int = BATCH) -> None:
+        """Index the next events of the stream, at most `size`."""
         found = await self._store.find_place()
         if found is None:
             found = await self._db.write(self._store.start)
         place, self._secret = found
         self._place = place
         up_to = self._db.position
-        batch = await self._events.list_stream(place, up_to, BATCH)
-        if len(batch) == BATCH:
+        batch = await self._events.list_stream(place, up_to, size)
+        if len(batch) == size:
             up_to = batch[-1].position
         if up_to <= place:
             return

@@ -33,6 +33,9 @@ SCANNED: Final = 5_000
 JOINED: Final = "joined"
 """Beside the threads in what was read: nothing of before this joining counts."""
 
+ROOMS_READ: Final = 2
+"""Of how many rooms the events that were read last are kept."""
+
 RulesOf = Callable[[str], Awaitable[UserRules]]
 
 
@@ -102,6 +105,7 @@ class UnreadCounts:
         self._rules_of = rules_of
         self._tallies: OrderedDict[str, dict[str, _Tally]] = OrderedDict()
         self._flattened: OrderedDict[str, EventForPush] = OrderedDict()
+        self._read: OrderedDict[str, tuple[int, list[StoredEvent]]] = OrderedDict()
         stream.listen(self._changed)
 
     async def of_room(
@@ -143,10 +147,7 @@ class UnreadCounts:
             return True
         new = room.recent(counted)
         if new is None:
-            new = await self._events.list_timeline(
-                room.room_id, room.version, after=counted, before=newest + 1, limit=SCANNED, newest_first=True
-            )
-            new.reverse()
+            new = await self._stored(room, counted, newest)
         rules = compile_rules(await self._rules_of(user_id)) if new else None
         if tally.counted != counted:
             return False
@@ -173,6 +174,24 @@ class UnreadCounts:
                 tally.answer = None
         return True
 
+    async def _stored(self, room: LiveRoom, counted: int, newest: int) -> list[StoredEvent]:
+        """The newest events after `counted`, oldest first. After a burst every member asks for the same, so what was
+        read last for a room is kept for a moment; what is newer than that is in memory."""
+        kept = self._read.get(room.room_id)
+        if kept is not None:
+            floor, events = kept
+            later = room.recent(events[-1].position) if events else None
+            if floor <= counted and later is not None:
+                return [stored for stored in (*events, *later) if counted < stored.position <= newest]
+        events = await self._events.list_timeline(
+            room.room_id, room.version, after=counted, before=newest + 1, limit=SCANNED, newest_first=True
+        )
+        events.reverse()
+        self._read[room.room_id] = (counted, events)
+        if len(self._read) > ROOMS_READ:
+            self._read.popitem(last=False)
+        return events
+
     def _judge(
         self,
         stored: StoredEvent,
@@ -189,7 +208,7 @@ class UnreadCounts:
         if flattened is None:
             flattened = EventForPush(event, member_count=room.joined_count, levels=levels)
             self._flattened[event.event_id] = flattened
-            if len(self._flattened) > 1_000:
+            if len(self._flattened) > SCANNED:
                 self._flattened.popitem(last=False)
         actions = rules.evaluate(flattened, user_id, name)
         if not notifies(actions):

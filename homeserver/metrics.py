@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+if TYPE_CHECKING:  # imported when somebody scrapes, since it costs memory that servers nobody scrapes keep
+    from prometheus_client.core import Metric
+
+Kind = Literal["counter", "gauge"]
 
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds."""
@@ -23,17 +24,16 @@ class Metrics:
     content_type: Final = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry(auto_describe=False)
         self.requests = RequestMetrics()
-        self.registry.register(self.requests)
+        self._collectors: list[Any] = [self.requests]
 
     def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """A value that is read when scraped."""
-        self.registry.register(_Callback(GaugeMetricFamily, name, documentation, None, lambda: {(): read()}))
+        self._collectors.append(_Callback("gauge", name, documentation, None, lambda: {(): read()}))
 
     def add_counter(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """A total that only grows, kept by its owner and read when scraped; `_total` is appended to `name`."""
-        self.registry.register(_Callback(CounterMetricFamily, name, documentation, None, lambda: {(): read()}))
+        self._collectors.append(_Callback("counter", name, documentation, None, lambda: {(): read()}))
 
     def add_labelled(
         self,
@@ -45,39 +45,44 @@ class Metrics:
         is_counter: bool = True,
     ) -> None:
         """A family with labels: `read` gives the value for each tuple of their values."""
-        family = CounterMetricFamily if is_counter else GaugeMetricFamily
-        self.registry.register(_Callback(family, name, documentation, labels, read))
+        kind: Kind = "counter" if is_counter else "gauge"
+        self._collectors.append(_Callback(kind, name, documentation, labels, read))
 
     def render(self) -> bytes:
         """All of them in Prometheus' text format."""
-        return generate_latest(self.registry)
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry(auto_describe=False)
+        for collector in self._collectors:
+            registry.register(collector)
+        return generate_latest(registry)
 
 
-class _Callback(Collector):
+class _Callback:
     """One family, read when scraped."""
 
     def __init__(
         self,
-        family: type[CounterMetricFamily] | type[GaugeMetricFamily],
+        kind: Kind,
         name: str,
         documentation: str,
         labels: tuple[str, ...] | None,
         read: Callable[[], Mapping[Any, float]],
     ) -> None:
-        self._family, self._name, self._documentation = family, name, documentation
+        self._kind, self._name, self._documentation = kind, name, documentation
         self._labels, self._read = labels or (), read
 
-    def describe(self) -> Iterable[Metric]:
-        return [self._family(self._name, self._documentation, labels=self._labels)]
-
     def collect(self) -> Iterable[Metric]:
-        family = self._family(self._name, self._documentation, labels=self._labels)
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        made = CounterMetricFamily if self._kind == "counter" else GaugeMetricFamily
+        family = made(self._name, self._documentation, labels=self._labels)
         for values, number in self._read().items():
             family.add_metric(values, number)
         return [family]
 
 
-class RequestMetrics(Collector):
+class RequestMetrics:
     """Requests by operation and status, their latency, and how many are in flight."""
 
     def __init__(self) -> None:
@@ -99,6 +104,8 @@ class RequestMetrics(Collector):
         self._sums[operation] += seconds
 
     def collect(self) -> Iterable[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
         requests = CounterMetricFamily(
             "halfdoor_http_requests", "Requests answered, by operation and status", labels=("operation", "status")
         )

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from homeserver.clock import Clock
+from homeserver.protocol.errors import Unavailable
 from homeserver.protocol.relations import REPLACE, edit_order, edited_content, is_valid_edit, relation_of
 from homeserver.protocol.search_tokens import index_terms
 from homeserver.storage.database import Database, Transaction
@@ -97,8 +98,11 @@ class SearchIndex:
         while True:
             try:
                 await self._follow()
+            except Unavailable as error:
+                _log.warning("the search index waits for the database: %s", error)
+                self._moved.set()
             except Exception:
-                _log.exception("the search index could not follow the stream; trying again")
+                _log.exception("the search index could not follow the stream; trying again with the next event")
             await self._moved.wait()
             self._moved.clear()
             await self._clock.sleep(DELAY_SECONDS)

@@ -278,6 +278,10 @@ def check_sqlite(file: Path, *, thorough: bool, has_stream: bool = True) -> list
 
 
 def check_log(text: str) -> list[str]:
-    """Lines of the server's log that nobody should ever see."""
+    """Lines of the server's log that nobody should ever see, each with the line before it, which says whose they are."""
     wrong = ("Traceback", "CRITICAL", "Unhandled", "never retrieved", "was never awaited")
-    return [line for line in text.splitlines() if any(word in line for word in wrong)]
+    lines = text.splitlines()
+    before = ["", *lines]
+    return [
+        f"{above} / {line}" for above, line in zip(before, lines, strict=False) if any(word in line for word in wrong)
+    ]

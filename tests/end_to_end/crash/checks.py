@@ -278,7 +278,7 @@ def check_sqlite(file: Path, *, thorough: bool, has_stream: bool = True) -> list
 
 
 def check_log(text: str) -> list[str]:
-    """Lines of the server's log that nobody should ever see, each with the line before it, which says whose they are."""
+    """Lines of the server's log that nobody should ever see, each with the line before it."""
     wrong = ("Traceback", "CRITICAL", "Unhandled", "never retrieved", "was never awaited")
     lines = text.splitlines()
     before = ["", *lines]

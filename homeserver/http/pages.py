@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from homeserver.http.request import Request, Response
 from homeserver.http.routing import Auth, Route, RouteGroup
+from homeserver.pages.html import Html
+from homeserver.pages.languages import Language, choose_language
+from homeserver.pages.page import STYLE_SOURCE, render_page
 
 CONTENT_POLICY: Final = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+
+_NOTHING: Final = "'none'"
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
@@ -33,6 +38,44 @@ def html_response(html: str, *, status: int = 200, policy: str = CONTENT_POLICY)
     if "frame-ancestors" in policy and "frame-ancestors 'none'" not in policy:
         del headers["X-Frame-Options"]
     return Response(html.encode(), status, headers, "text/html; charset=utf-8")
+
+
+def page_response(
+    language: Language,
+    title: str,
+    body: Html,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    form_targets: Iterable[str] = (),
+    scripts: Iterable[str] = (),
+    refresh_to: str | None = None,
+) -> Response:
+    """A page of `pages/`: it loads nothing, runs nothing, is framed by nobody and sends its forms to us alone.
+
+    `form_targets`: further sources (`https://app.example.org`, `com.example.app:`) where the answer to a form of this
+    page may redirect to; `scripts`: sources of scripts (`'nonce-…'`) that the body has; `headers`: a browser's cookie.
+    """
+    targets = " ".join(("'self'", *form_targets))
+    policy = (
+        f"default-src 'none'; style-src {STYLE_SOURCE}; script-src {' '.join(scripts) or _NOTHING}; "
+        f"form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
+    )
+    answer = html_response(render_page(language, title, body, refresh_to=refresh_to), status=status, policy=policy)
+    answer.headers = {**answer.headers, **(headers or {})}
+    return answer
+
+
+def language_of(request: Request) -> Language:
+    """The language of whoever looks at a page: `ui_locales` of the query, then the browser's Accept-Language."""
+    asked = request.query.get("ui_locales", [""])[0]
+    return choose_language(asked, request.headers.get("accept-language", ""))
+
+
+def redirect(location: str, *, headers: Mapping[str, str] | None = None, status: int = 303) -> Response:
+    """To another page. `location` is ours or was checked, and is ASCII without line breaks."""
+    sent = {**SECURITY_HEADERS, "Cache-Control": "no-store", "Location": location, **(headers or {})}
+    return Response(b"", status, sent, "text/plain")
 
 
 class StaticFile:

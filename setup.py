@@ -16,6 +16,7 @@ setup(
         "config": ["*.yaml", "deploy/*"],
     },
     install_requires=[
+        "aiosmtplib>=5",
         "aiosqlite>=0.22",
         "argon2-cffi>=25.1",
         "asyncpg>=0.30",
@@ -37,6 +38,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "aiosmtpd>=1.4",
             "hypothesis>=6.150",
             "import-linter>=2.1",
             "jsonschema>=4.26",

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from config.problems import Problem
 from config.secret import weakness
-from config.settings import Listener, Registration, Settings, Webchat
+from config.settings import Listener, Mail, Registration, Settings, Webchat
 
 # Spec: appendices, "Server Name": a DNS name, an IPv4 literal or an IPv6 literal in brackets, and maybe a port.
 SERVER_NAME = re.compile(r"^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,255})(?::[0-9]{1,5})?$")
@@ -31,6 +31,7 @@ def check(settings: Settings) -> Iterator[Problem]:
     yield from check_listeners(settings.listeners)
     yield from check_database(settings)
     yield from check_registration(settings.registration)
+    yield from check_mail(settings.mail)
     if settings.turn.uris and settings.turn.shared_secret is None:
         yield Problem("turn.shared_secret", "expected the relays' secret, since turn.uris names relays")
     yield from check_webchat(settings.webchat, settings.server_name, settings.listeners)
@@ -83,6 +84,15 @@ def check_registration(registration: Registration) -> Iterator[Problem]:
             "registration is open to everybody: set token_required: true, or recaptcha, or "
             "open_without_verification: true if that is meant",
         )
+
+
+def check_mail(mail: Mail) -> Iterator[Problem]:
+    if mail.password is not None and mail.username is None:
+        yield Problem("mail.username", "is missing: mail.password is its password")
+    if mail.password is not None and mail.security == "none" and mail.smtp_host not in ("localhost", "127.0.0.1", "::1"):
+        yield Problem("mail.security", "expected starttls or tls, since mail.password would be sent for all to read")
+    if mail.sender is not None and not re.fullmatch(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+", mail.sender):
+        yield Problem("mail.sender", f"expected an address, maybe as Name <name@host>, got {mail.sender!r}")
 
 
 def check_webchat(webchat: Webchat, server_name: str, listeners: Sequence[Listener]) -> Iterator[Problem]:

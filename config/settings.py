@@ -313,6 +313,31 @@ class Turn(Struct, frozen=True, kw_only=True):
     lifetime_seconds: Annotated[int, doc("How long the credentials of a client hold.", ge=60)] = 86400
 
 
+class Mail(Struct, frozen=True, kw_only=True):
+    """E-mails to people, through an SMTP server of your own choice: to confirm addresses, to reset passwords, to notify.
+    Without smtp_host none are sent, and what needs them is not offered."""
+
+    smtp_host: Annotated[str | None, doc("The SMTP server.", "smtp.example.org")] = None
+    smtp_port: Annotated[int, doc("Its TCP port: 587 with starttls, 465 with tls.", ge=1, le=65535)] = 587
+    security: Annotated[
+        Literal["starttls", "tls", "none"],
+        doc("starttls and tls check the server's certificate; none is for a mail server on this machine."),
+    ] = "starttls"
+    ca_file: Annotated[
+        Path | None, doc("PEM file with the authority of a certificate of your own.", "/etc/ssl/halfdoor/mail_ca.pem")
+    ] = None
+    username: Annotated[str | None, doc("The account at the SMTP server, if it wants one.", "halfdoor")] = None
+    password: Annotated[Secret | None, doc("Its password.", "secrets/mail_password")] = None
+    sender: Annotated[
+        str | None,
+        doc(
+            "The address that e-mails come from, maybe with a name. Left out: noreply@ and the server name.",
+            "Example Chat <noreply@example.org>",
+        ),
+    ] = None
+    timeout_seconds: Annotated[float, doc("How long each step of a delivery may take.", ge=1, le=300)] = 30.0
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -343,6 +368,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_limits: Annotated[RateLimits, doc("Rate limits.")] = RateLimits()
     rooms: Annotated[Rooms, doc("Rooms.")] = Rooms()
     media: Annotated[Media, doc("Files.")] = Media()
+    mail: Annotated[Mail, doc("E-mail.")] = Mail()
     presence: Annotated[Presence, doc("Presence.")] = Presence()
     user_directory: Annotated[UserDirectory, doc("User directory.")] = UserDirectory()
     sync: Annotated[Sync, doc("Sync.")] = Sync()

@@ -20,7 +20,7 @@ from homeserver.appservice_api.registration import load_registration
 from homeserver.appservice_api.registry import Registry
 from homeserver.client_api.versions import PublicFacts
 from homeserver.client_api.voip import TurnSettings
-from homeserver.clock import SystemClock
+from homeserver.clock import Clock, SystemClock
 from homeserver.composition import Homeserver, ServerSettings, build
 from homeserver.hooks import Hooks
 from homeserver.http.application import HttpApplication, HttpSettings
@@ -30,6 +30,7 @@ from homeserver.http.scraping import metrics_routes
 from homeserver.http.tls import TlsFiles
 from homeserver.http.twisted_server import HttpServer
 from homeserver.logs import configure_logs
+from homeserver.mail.mailer import Mailer, NoMailer
 from homeserver.media.services import MediaSettings
 from homeserver.media.thumbnail_maker import ThumbnailLimits
 from homeserver.media.uploads import UploadLimits
@@ -130,7 +131,9 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
     recaptcha = settings.registration.recaptcha
     if recaptcha.secret_key is not None:
         hooks.verify_captcha.append(Recaptcha(recaptcha.secret_key.reveal(), recaptcha.verify_url).verify)
-    homeserver = build(db, clock, server_settings(settings), hooks=hooks, appservices=appservices)
+    homeserver = build(
+        db, clock, server_settings(settings), hooks=hooks, appservices=appservices, mailer=mailer_of(settings, clock)
+    )
     await homeserver.start()
     http = HttpServer(reactor, clock)
     limiter: RouteLimiter | None = None
@@ -214,6 +217,26 @@ def server_settings(settings: Settings) -> ServerSettings:
             directory_for_everyone=settings.rooms.directory_for_everyone,
         ),
     )
+
+
+def mailer_of(settings: Settings, clock: Clock) -> Mailer:
+    """What sends e-mails."""
+    mail = settings.mail
+    if mail.smtp_host is None:
+        return NoMailer()
+    from homeserver.mail.smtp import SmtpMailer, SmtpSettings  # costs memory that servers without e-mail keep
+
+    smtp = SmtpSettings(
+        host=mail.smtp_host,
+        port=mail.smtp_port,
+        security=mail.security,
+        ca_file=mail.ca_file,
+        username=mail.username,
+        password=None if mail.password is None else mail.password.reveal(),
+        sender=mail.sender or f"noreply@{settings.server_name.partition(':')[0]}",
+        timeout=mail.timeout_seconds,
+    )
+    return SmtpMailer(smtp, clock)
 
 
 def media_settings(settings: Settings) -> MediaSettings:

@@ -29,6 +29,7 @@ from homeserver.hooks import Hooks
 from homeserver.http.authentication import BearerAuthenticator
 from homeserver.http.rate_limits import FailedLoginLimiter
 from homeserver.http.routing import Route
+from homeserver.mail.mailer import Mailer, NoMailer
 from homeserver.media.services import MediaServices, MediaSettings, build_media_services
 from homeserver.metrics import Metrics
 from homeserver.notifier import Notifier
@@ -100,11 +101,14 @@ def build(
     run_in_thread: RunInThread = asyncio.to_thread,
     appservices: Iterable[Appservice] = (),
     appservice_calls: AppserviceCalls | None = None,
+    mailer: Mailer | None = None,
 ) -> Homeserver:
-    """Build every part, each from those above it. `appservice_calls` is for tests that have no sockets."""
+    """Build every part, each from those above it. `appservice_calls` is for tests that have no sockets; without
+    `mailer` no e-mails are sent."""
     registry = Registry(appservices)
     calls = appservice_calls or AppserviceClient()
     hooks = hooks or Hooks()
+    mailer = mailer or NoMailer()
     metrics = Metrics()
     stream = Stream(db.position)
     notifier = Notifier(stream, clock)

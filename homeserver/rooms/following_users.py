@@ -19,17 +19,7 @@ class RoomAcquaintances:
 
     async def share_room_with(self, user_id: str, others: Collection[str]) -> set[str]:
         """Those of `others` who are joined to a room to which `user_id` is joined."""
-        left = set(others)
-        found: set[str] = set()
-        for room_id in await self._rooms.memberships.joined_rooms(user_id):
-            if not left:
-                break
-            room = await self._rooms.live.find(room_id)
-            if room is not None:
-                here = {other for other in left if room.membership(other) == "join"}
-                found |= here
-                left -= here
-        return found
+        return await self._rooms.store.list_sharing(user_id, list(others))
 
     async def in_public_rooms(self, others: Collection[str]) -> set[str]:
         """Those of `others` who are joined to a room that anybody may join or read."""

@@ -175,6 +175,20 @@ class RoomStore:
         rows = await self._db.fetch_all(f"{_MEMBERSHIP} WHERE room_id = ?", (room_id,))
         return [_membership(row) for row in rows]
 
+    async def list_sharing(self, user_id: str, others: Sequence[str]) -> set[str]:
+        """Those of `others` who are joined to a room to which `user_id` is joined."""
+        found: set[str] = set()
+        for start in range(0, len(others), 500):
+            part = others[start : start + 500]
+            rows = await self._db.fetch_all(
+                "SELECT DISTINCT o.user_id FROM memberships AS m JOIN memberships AS o ON o.room_id = m.room_id"
+                " WHERE m.user_id = ? AND m.membership = 'join' AND o.membership = 'join'"
+                f" AND o.user_id IN ({', '.join('?' * len(part))})",
+                (user_id, *part),
+            )
+            found.update(row[0] for row in rows)
+        return found
+
     async def find_membership(self, room_id: str, user_id: str) -> Membership | None:
         row = await self._db.fetch_one(f"{_MEMBERSHIP} WHERE user_id = ? AND room_id = ?", (user_id, room_id))
         return None if row is None else _membership(row)

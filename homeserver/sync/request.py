@@ -7,7 +7,6 @@ from typing import Any
 
 from homeserver.protocol.filters import DEFAULT_FILTER, Filter
 from homeserver.rooms.client_events import Reader
-from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.tokens import StreamToken
 from homeserver.storage.rooms import Membership
 from homeserver.users.presence import State
@@ -36,7 +35,7 @@ class SyncRequest:
 class SyncRun:
     """One look at the stream, from `since` to `now`, for one device.
 
-    `joined`: the rooms that the user is in and the filter lets pass, with the live room; `newly_joined`: those of them
+    `joined`: the rooms that the user is in and the filter lets pass; `newly_joined`: those of them
     joined after `since`, or all of them on an initial sync. `all_joined`: the user's rooms whatever the filter says;
     `joined_at`: since when. `newly_left`: those where the user's newest membership, of after `since`, is another one.
     `response`: what the sections add to.
@@ -48,8 +47,8 @@ class SyncRun:
     now: StreamToken
     memberships: list[Membership]
     ignored: frozenset[str]
-    joined: dict[str, LiveRoom] = field(default_factory=dict)
-    all_joined: dict[str, LiveRoom] = field(default_factory=dict)
+    joined: set[str] = field(default_factory=set)
+    all_joined: set[str] = field(default_factory=set)
     joined_at: dict[str, int] = field(default_factory=dict)
     newly_joined: set[str] = field(default_factory=set)
     newly_left: set[str] = field(default_factory=set)

@@ -92,7 +92,7 @@ def build_sync_services(
         ReceiptSection(rooms.receipts, stream),
         TypingSection(rooms.typing),
         AccountDataSection(users.account_data, stream),
-        PresenceSection(users.presence, stream),
+        PresenceSection(users.presence, rooms.live, rooms.store, stream),
         joined,
         invites,
         LeftRoomSection(
@@ -115,7 +115,9 @@ def build_sync_services(
         account_data=users.account_data,
         presence=users.presence,
         to_device=to_device,
-        device_lists=DeviceListSection(users.device_lists, encryption.cross_signing_store, rooms.live, windows, stream),
+        device_lists=DeviceListSection(
+            users.device_lists, encryption.cross_signing_store, rooms.live, rooms.store, windows, stream
+        ),
         key_counts=KeyCountSection(encryption.key_counts),
         lazy_members=lazy_members,
         sections=sections,

@@ -83,7 +83,7 @@ class Sync:
     async def device_list_changes(self, requester: Requester, since: StreamToken) -> tuple[set[str], set[str]]:
         """(changed, left) as `device_lists` of an answer since then would say it; for /keys/changes."""
         run = await self._begin(SyncRequest(requester, since=since))
-        await self._find_joined(run)
+        self._find_joined(run)
         return await self._device_lists.changes(run)
 
     async def _wait(self, request: SyncRequest) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Sync:
     async def _look(self, request: SyncRequest) -> SyncRun:
         run = await self._begin(request)
         await self._to_device.add_to(run)  # first: `run.now` may end where the messages of one answer do
-        await self._find_joined(run)
+        self._find_joined(run)
         await self._device_lists.add_to(run)
         for section in self._sections:
             await section.add_to(run)
@@ -130,19 +130,18 @@ class Sync:
             ignored=ignored,
         )
 
-    async def _find_joined(self, run: SyncRun) -> None:
+    def _find_joined(self, run: SyncRun) -> None:
         room_filter = run.request.filter.room
         for membership in run.memberships:
             room_id = membership.room_id
             if membership.position > run.now.position:
                 continue
             if membership.membership == "join":
-                room = self._rooms.peek(room_id) or await self._rooms.get(room_id)
-                run.all_joined[room_id] = room
+                run.all_joined.add(room_id)
                 run.joined_at[room_id] = membership.position
                 if not room_filter.allows_room(room_id):
                     continue
-                run.joined[room_id] = room
+                run.joined.add(room_id)
                 # `position` is where this joining began: whoever was away in between is shown the room anew.
                 if run.is_initial or membership.position > run.after:
                     run.newly_joined.add(room_id)

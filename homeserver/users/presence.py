@@ -122,13 +122,11 @@ class Presence:
         state: State = "offline" if is_local else parse_state(stored.state)
         return _content(state, stored.status_msg, stored.last_active_ts, self._clock.now_ms())
 
-    async def list_changes(self, users: Collection[str], after: int, up_to: int) -> list[tuple[str, dict[str, Any]]]:
-        """For /sync: (user id, content) of those of `users` who changed in (after, up_to]."""
+    async def list_changed_users(self, after: int, up_to: int) -> list[str]:
+        """For /sync: whose presence changed in (after, up_to], in the order of the changes."""
         if not self._enabled:
             return []
-        changed = await self._store.list_changes(after, up_to)
-        wanted = users if isinstance(users, set | frozenset) else set(users)
-        return [(each.user_id, await self.content_of(each.user_id)) for each in changed if each.user_id in wanted]
+        return [each.user_id for each in await self._store.list_changes(after, up_to)]
 
     def note_activity(self, user_id: str) -> None:
         """The user did something, such as sending a message: "Any activity that bumps the last active time on any of

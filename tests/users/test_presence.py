@@ -115,11 +115,9 @@ async def test_changes_are_read_by_position(server: UserServer) -> None:
     middle = server.stream.position
     await presence.sync_begins(bob.user_id, bob.device_id)
     everybody = [alice.user_id, bob.user_id]
-    changes = await presence.list_changes(everybody, before, server.stream.position)
-    assert [user_id for user_id, _ in changes] == everybody
-    assert changes[0][1]["presence"] == "online"
-    assert [user_id for user_id, _ in await presence.list_changes(everybody, middle, middle + 99)] == [bob.user_id]
-    assert await presence.list_changes([], before, middle) == []
+    assert await presence.list_changed_users(before, server.stream.position) == everybody
+    assert (await presence.content_of(alice.user_id))["presence"] == "online"
+    assert await presence.list_changed_users(middle, middle + 99) == [bob.user_id]
     presence.close()
 
 
@@ -151,10 +149,10 @@ async def test_presence_of_other_servers_is_kept_as_told(server: UserServer) -> 
     before = server.stream.position
     await presence.set_remote("@x:elsewhere.test", "online", "hi", 5000)
     assert [users for _, users in told] == [("@x:elsewhere.test",)]
-    changes = await presence.list_changes(["@x:elsewhere.test"], before, server.stream.position)
-    assert changes == [
-        (
-            "@x:elsewhere.test",
-            {"presence": "online", "status_msg": "hi", "last_active_ago": 5000, "currently_active": True},
-        )
-    ]
+    assert await presence.list_changed_users(before, server.stream.position) == ["@x:elsewhere.test"]
+    assert await presence.content_of("@x:elsewhere.test") == {
+        "presence": "online",
+        "status_msg": "hi",
+        "last_active_ago": 5000,
+        "currently_active": True,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.storage.cross_signing import CrossSigningStore
 from homeserver.storage.device_lists import DeviceListStore
+from homeserver.storage.rooms import RoomStore
 from homeserver.stream import Change, Stream
 from homeserver.sync.request import SyncRun
 from homeserver.sync.room_window import RoomWindows
@@ -18,12 +19,14 @@ class DeviceListSection:
         device_lists: DeviceListStore,
         cross_signing: CrossSigningStore,
         rooms: LiveRooms,
+        store: RoomStore,
         windows: RoomWindows,
         stream: Stream,
     ) -> None:
         self._device_lists = device_lists
         self._cross_signing = cross_signing
         self._rooms = rooms
+        self._store = store
         self._windows = windows
         self._stream = stream
 
@@ -37,19 +40,21 @@ class DeviceListSection:
     async def changes(self, run: SyncRun) -> tuple[set[str], set[str]]:
         """(users whose devices changed or who are new to the user, users with whom no room is shared any more)."""
         changed: set[str] = set()
-        left: set[str] = set()
         if self._stream.any_since(Change.DEVICE_LISTS, run.after):
-            for user_id in await self._device_lists.list_changed_users(run.after, run.now.position):
-                if user_id == run.user_id or self._shares_room(run, user_id):
-                    changed.add(user_id)
+            users = await self._device_lists.list_changed_users(run.after, run.now.position)
+            changed = (await self._store.list_sharing(run.user_id, users) | {run.user_id}).intersection(users)
             if self._stream.changed_since(Change.DEVICE_LISTS, run.user_id, run.after):
                 # Whose keys one signed is news for one's own devices: they are to see the signature.
                 signed = await self._cross_signing.list_signed_users(run.user_id, run.after, run.now.position)
                 changed.update(signed)
         for membership in run.memberships:
             if membership.membership == "join" and run.after < membership.position <= run.now.position:
-                changed.update(run.all_joined[membership.room_id].joined_members())
-        for room in run.all_joined.values():
+                changed.update((await self._rooms.get(membership.room_id)).joined_members())
+        gone_from_here: set[str] = set()
+        for room_id in run.all_joined:
+            if not self._stream.changed_since(Change.EVENTS, room_id, run.after):
+                continue
+            room = await self._rooms.get(room_id)
             if room.last_position <= run.after:
                 continue
             for stored in await self._windows.member_changes(room, run.after, run.now.position):
@@ -60,17 +65,13 @@ class DeviceListSection:
                 if room.membership(member) == "join":
                     if not was_joined:
                         changed.add(member)
-                elif was_joined and not self._shares_room(run, member):
-                    left.add(member)
+                elif was_joined:
+                    gone_from_here.add(member)
         for room_id in run.newly_left:
             gone = await self._rooms.find(room_id)
             # Who was only invited or knocked shared the room with nobody, and does not learn here who is in it.
             if gone is None or not await self._windows.was_joined_at(room_id, gone, run.user_id, run.after):
                 continue
-            for member in gone.joined_members():
-                if member != run.user_id and not self._shares_room(run, member):
-                    left.add(member)
+            gone_from_here.update(member for member in gone.joined_members() if member != run.user_id)
+        left = gone_from_here - await self._store.list_sharing(run.user_id, list(gone_from_here))
         return changed, left - changed
-
-    def _shares_room(self, run: SyncRun, user_id: str) -> bool:
-        return any(room.members.get(user_id) == "join" for room in run.all_joined.values())

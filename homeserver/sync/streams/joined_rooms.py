@@ -60,14 +60,24 @@ class JoinedRoomSection:
         if not run.is_initial and self._stream.changed_since(Change.PRIVATE_RECEIPTS, run.user_id, run.after):
             own = await self._receipts.list_own(run.user_id)
             read = {receipt.room_id for receipt in own if receipt.position > run.after}
-        for room_id, room in run.joined.items():
-            is_new = room_id in run.newly_joined
-            has_events = is_new or (
-                room.last_position > run.after and self._stream.changed_since(Change.EVENTS, room_id, run.after)
-            )
-            if has_events or run.request.full_state:
-                await self._add_room(run, room, is_new=is_new)
-            if has_events or room_id in read or run.request.full_state or room_id in run.rooms.get("join", {}):
+        shown = run.rooms.get("join", {})
+        for membership in run.memberships:
+            room_id = membership.room_id
+            if room_id not in run.joined:
+                continue
+            is_new = room_id in run.newly_joined or run.request.full_state
+            if not (
+                is_new
+                or room_id in read
+                or room_id in shown
+                or self._stream.changed_since(Change.EVENTS, room_id, run.after)
+            ):
+                continue  # what has no news is not even loaded
+            room = await self._rooms.get(room_id)
+            has_events = is_new or room.last_position > run.after
+            if has_events:
+                await self._add_room(run, room, is_new=room_id in run.newly_joined)
+            if has_events or room_id in read or room_id in shown:
                 receipts = None if own_receipts is None else own_receipts.get(room_id, [])
                 counts = await self._counts.of_room(
                     run.user_id, room, run.now.position, own_receipts=receipts, joined_at=run.joined_at[room_id]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from homeserver.rooms.live_room import LiveRooms
+from homeserver.storage.rooms import RoomStore
 from homeserver.stream import Change, Stream
 from homeserver.sync.request import SyncRun
 from homeserver.users.presence import Presence
@@ -10,8 +12,10 @@ from homeserver.users.presence import Presence
 class PresenceSection:
     """`presence`. Spec: Client-Server API, "Presence"."""
 
-    def __init__(self, presence: Presence, stream: Stream) -> None:
+    def __init__(self, presence: Presence, rooms: LiveRooms, store: RoomStore, stream: Stream) -> None:
         self._presence = presence
+        self._rooms = rooms
+        self._store = store
         self._stream = stream
 
     async def add_to(self, run: SyncRun) -> None:
@@ -20,18 +24,16 @@ class PresenceSection:
             return
         newcomers: set[str] = set()
         for room_id in run.newly_joined:
-            newcomers.update(run.joined[room_id].joined_members())
+            newcomers.update((await self._rooms.get(room_id)).joined_members())
         changed = run.is_initial or self._stream.any_since(Change.PRESENCE, run.after)
         if not changed and not newcomers:
             return
-        known = {run.user_id}
-        for room in run.joined.values():
-            known.update(room.joined_members())
-        after = 0 if newcomers else run.after
+        users = await self._presence.list_changed_users(0 if newcomers else run.after, run.now.position)
+        known = await self._store.list_sharing(run.user_id, users) | {run.user_id}
         events = [
-            {"type": "m.presence", "sender": user_id, "content": content}
-            for user_id, content in await self._presence.list_changes(known, after, run.now.position)
-            if event_filter.matches("m.presence", user_id) and user_id not in run.ignored
+            {"type": "m.presence", "sender": user_id, "content": await self._presence.content_of(user_id)}
+            for user_id in users
+            if user_id in known and event_filter.matches("m.presence", user_id) and user_id not in run.ignored
         ]
         if events:
             run.response["presence"] = {"events": events}

@@ -7,7 +7,7 @@ Every durable change takes its position inside the transaction that writes it an
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 
@@ -53,6 +53,20 @@ class ChangeMemory:
         """Whether `key` may have changed after `position` (never a false no)."""
         return self._last.get(key, self._floor) > position
 
+    def changed_among(self, keys: Collection[str], position: int) -> list[str]:
+        """Those of `keys` for which `changed_since` is true."""
+        if position >= self._floor:
+            found: list[str] = []
+            for key in reversed(self._last):  # the newest change is the last
+                if self._last[key] <= position:
+                    return [key for key in found if key in keys]
+                if len(found) == len(keys):
+                    break
+                found.append(key)
+            else:
+                return [key for key in found if key in keys]
+        return [key for key in keys if self.changed_since(key, position)]
+
     def forget_all(self, position: int) -> None:
         """Somebody else wrote: everything may have changed up to `position`."""
         self._last.clear()
@@ -96,6 +110,11 @@ class Stream:
     def changed_since(self, kind: Change, key: str, position: int) -> bool:
         """Whether `key` (a room or a user) may have seen a change of `kind` after `position`."""
         return self._memories[kind].changed_since(key, position)
+
+    def changed_among(self, kind: Change, keys: Collection[str], position: int) -> list[str]:
+        """Those of `keys` that may have seen a change of `kind` after `position`. Costs as much as the fewer of the
+        two: the keys, and the changes."""
+        return self._memories[kind].changed_among(keys, position)
 
     def any_since(self, kind: Change, position: int) -> bool:
         """Whether anything of this kind may have changed after `position`."""

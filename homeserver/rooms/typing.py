@@ -6,14 +6,14 @@ those of this one: whoever comes back with one has seen people type who may have
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from homeserver.clock import Clock, Timer
 from homeserver.notifier import Notifier
 from homeserver.protocol.errors import NotInRoom
 from homeserver.rooms.live_room import LiveRooms
-from homeserver.stream import Change, Stream
+from homeserver.stream import Change, ChangeMemory, Stream
 
 MAX_TIMEOUT_MS: Final = 120_000
 DEFAULT_TIMEOUT_MS: Final = 30_000
@@ -29,7 +29,7 @@ class Typing:
         self._serial = 0
         self._first = 0
         self._typing: dict[str, dict[str, Timer]] = {}
-        self._changed: dict[str, int] = {}
+        self._changed = ChangeMemory(0)
         self._listeners: list[Callable[[str], None]] = []
         stream.listen(self._stream_moved)
 
@@ -87,9 +87,9 @@ class Typing:
         """Whether a place is one that another run of the server gave, which nothing is known about any more."""
         return serial != 0 and not self._first <= serial <= self._serial
 
-    def changed_since(self, room_id: str, serial: int) -> bool:
-        """Whether who types in the room changed after a place of this run."""
-        return self._changed.get(room_id, 0) > serial
+    def changed_among(self, rooms: Collection[str], serial: int) -> list[str]:
+        """Those of `rooms` where who types changed after a place."""
+        return self._changed.changed_among(rooms, serial)
 
     def close(self) -> None:
         """Stop the timers."""
@@ -102,7 +102,7 @@ class Typing:
         if not self._serial:
             self._first = self._serial = self._clock.now_ms() * 1000
         self._serial += 1
-        self._changed[room_id] = self._serial
+        self._changed.note(room_id, self._serial)
         self._notifier.wake(rooms=(room_id,))
         for listener in self._listeners:
             listener(room_id)

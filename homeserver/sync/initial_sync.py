@@ -126,7 +126,7 @@ class InitialSync:
                 self._peeking[waiter] = room_id
             try:
                 now = self._stream.position
-                ids = [row.room_id for row in memberships if row.membership == "join"] if room_id is None else [room_id]
+                ids = list(memberships.joined) if room_id is None else [room_id]
                 found = await self._new_events(reader, ids, place, now, must_read=room_id is not None)
                 remaining = deadline - self._clock.monotonic()
                 if found or remaining <= 0 or not await self._notifier.wait_for(waiter, remaining):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from homeserver.protocol.filters import DEFAULT_FILTER, Filter
 from homeserver.rooms.client_events import Reader
 from homeserver.rooms.tokens import StreamToken
 from homeserver.storage.rooms import Membership
+from homeserver.sync.user_rooms import KnownRooms
 from homeserver.users.presence import State
 from homeserver.users.requester import Requester
 
@@ -35,9 +37,9 @@ class SyncRequest:
 class SyncRun:
     """One look at the stream, from `since` to `now`, for one device.
 
-    `joined`: the rooms that the user is in and the filter lets pass; `newly_joined`: those of them
-    joined after `since`, or all of them on an initial sync. `all_joined`: the user's rooms whatever the filter says;
-    `joined_at`: since when. `newly_left`: those where the user's newest membership, of after `since`, is another one.
+    `joined`: the rooms that the user is in and the filter lets pass, each with the membership, whose position is where
+    this stay began; `newly_joined`: those of them joined after `since`, or all of them on an initial sync.
+    `newly_left`: those where the user's newest membership, of after `since`, is another one.
     `response`: what the sections add to.
     """
 
@@ -45,11 +47,9 @@ class SyncRun:
     reader: Reader
     since: StreamToken | None
     now: StreamToken
-    memberships: list[Membership]
+    memberships: KnownRooms
     ignored: frozenset[str]
-    joined: set[str] = field(default_factory=set)
-    all_joined: set[str] = field(default_factory=set)
-    joined_at: dict[str, int] = field(default_factory=dict)
+    joined: Mapping[str, Membership] = field(default_factory=dict)
     newly_joined: set[str] = field(default_factory=set)
     newly_left: set[str] = field(default_factory=set)
     response: dict[str, Any] = field(default_factory=dict)

@@ -25,6 +25,7 @@ from homeserver.sync.streams.key_counts import KeyCountSection
 from homeserver.sync.streams.left_rooms import LeftRoomSection
 from homeserver.sync.streams.presence import PresenceSection
 from homeserver.sync.streams.receipts import ReceiptSection
+from homeserver.sync.streams.sticky_events import StickyEventSection
 from homeserver.sync.streams.to_device import ToDeviceSection
 from homeserver.sync.streams.typing import TypingSection
 from homeserver.sync.sync import Sync
@@ -94,6 +95,7 @@ def build_sync_services(
         AccountDataSection(users.account_data, stream),
         PresenceSection(users.presence, rooms.live, rooms.store, stream),
         joined,
+        StickyEventSection(rooms.sticky_events, rooms.serializer),
         invites,
         LeftRoomSection(
             rooms=rooms.live,
@@ -109,7 +111,6 @@ def build_sync_services(
         stream=stream,
         notifier=notifier,
         clock=clock,
-        rooms=rooms.live,
         user_rooms=user_rooms,
         typing=rooms.typing,
         account_data=users.account_data,

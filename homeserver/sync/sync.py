@@ -6,15 +6,16 @@ request waits at the notifier and looks again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from homeserver.clock import Clock
 from homeserver.notifier import Notifier
+from homeserver.protocol.filters import RoomFilter
 from homeserver.rooms.client_events import Reader
-from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.tokens import StreamToken
 from homeserver.rooms.typing import Typing
+from homeserver.storage.rooms import Membership
 from homeserver.stream import Stream
 from homeserver.sync.lazy_members import LazyMembers
 from homeserver.sync.request import SyncRequest, SyncRun
@@ -39,7 +40,6 @@ class Sync:
         stream: Stream,
         notifier: Notifier,
         clock: Clock,
-        rooms: LiveRooms,
         user_rooms: UserRooms,
         typing: Typing,
         account_data: AccountDataService,
@@ -53,7 +53,6 @@ class Sync:
         self._stream = stream
         self._notifier = notifier
         self._clock = clock
-        self._rooms = rooms
         self._user_rooms = user_rooms
         self._typing = typing
         self._account_data = account_data
@@ -83,7 +82,7 @@ class Sync:
     async def device_list_changes(self, requester: Requester, since: StreamToken) -> tuple[set[str], set[str]]:
         """(changed, left) as `device_lists` of an answer since then would say it; for /keys/changes."""
         run = await self._begin(SyncRequest(requester, since=since))
-        self._find_joined(run)
+        self._find_news(run)
         return await self._device_lists.changes(run)
 
     async def _wait(self, request: SyncRequest) -> dict[str, Any]:
@@ -104,7 +103,7 @@ class Sync:
     async def _look(self, request: SyncRequest) -> SyncRun:
         run = await self._begin(request)
         await self._to_device.add_to(run)  # first: `run.now` may end where the messages of one answer do
-        self._find_joined(run)
+        self._find_news(run)
         await self._device_lists.add_to(run)
         for section in self._sections:
             await section.add_to(run)
@@ -130,23 +129,21 @@ class Sync:
             ignored=ignored,
         )
 
-    def _find_joined(self, run: SyncRun) -> None:
-        room_filter = run.request.filter.room
-        for membership in run.memberships:
-            room_id = membership.room_id
+    def _find_news(self, run: SyncRun) -> None:
+        run.joined = _let_pass(run.memberships.joined, run.request.filter.room)
+        later = {row.room_id for row in run.memberships.news(run.now.position)}
+        if later:  # the answer ends before what is known
+            run.joined = {room_id: row for room_id, row in run.joined.items() if room_id not in later}
+        if run.is_initial:
+            run.newly_joined.update(run.joined)
+            return
+        for membership in run.memberships.news(run.after):
             if membership.position > run.now.position:
-                continue
-            if membership.membership == "join":
-                run.all_joined.add(room_id)
-                run.joined_at[room_id] = membership.position
-                if not room_filter.allows_room(room_id):
-                    continue
-                run.joined.add(room_id)
-                # `position` is where this joining began: whoever was away in between is shown the room anew.
-                if run.is_initial or membership.position > run.after:
-                    run.newly_joined.add(room_id)
-            elif membership.position > run.after and not run.is_initial:
-                run.newly_left.add(room_id)
+                break
+            if membership.membership != "join":
+                run.newly_left.add(membership.room_id)
+            elif membership.room_id in run.joined:
+                run.newly_joined.add(membership.room_id)
 
     async def _answer(self, run: SyncRun) -> dict[str, Any]:
         await self._key_counts.add_to(run)
@@ -154,3 +151,9 @@ class Sync:
         if run.rooms:
             body["rooms"] = run.rooms
         return body
+
+
+def _let_pass(joined: Mapping[str, Membership], room_filter: RoomFilter) -> Mapping[str, Membership]:
+    if room_filter.rooms is None and not room_filter.not_rooms:
+        return joined
+    return {room_id: row for room_id, row in joined.items() if room_filter.allows_room(room_id)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from homeserver.notifier import Notifier
@@ -16,32 +18,47 @@ from homeserver.stream import Change, Stream
 REMEMBERED: Final = 20_000
 
 
+class KnownRooms:
+    """The memberships of a user that are not forgotten, as of one moment. `joined`: those of "join", by room."""
+
+    __slots__ = ("_places", "joined", "rows")
+
+    def __init__(self, rows: Iterable[Membership]) -> None:
+        self.rows = sorted(rows, key=lambda row: row.position)
+        self._places = [row.position for row in self.rows]
+        self.joined = {row.room_id: row for row in self.rows if row.membership == "join"}
+
+    def news(self, after: int) -> list[Membership]:
+        """Those that began after a position, in the order of their beginnings."""
+        return self.rows[bisect_right(self._places, after) :]
+
+
 class UserRooms:
     """Memberships by user."""
 
     def __init__(self, memberships: Memberships, stream: Stream, notifier: Notifier) -> None:
         self._memberships = memberships
         self._notifier = notifier
-        self._known: OrderedDict[str, list[Membership]] = OrderedDict()
+        self._known: OrderedDict[str, KnownRooms] = OrderedDict()
         self._generation = 0
         self._telling: set[asyncio.Task[None]] = set()
         stream.listen(self._changed)
 
-    async def of_user(self, user_id: str) -> list[Membership]:
-        """Every membership of the user that is not forgotten."""
+    async def of_user(self, user_id: str) -> KnownRooms:
+        """The user's rooms."""
         known = self._known.get(user_id)
         if known is not None and self._notifier.follows(user_id):
             return known
         while True:
             generation = self._generation
-            found = [row for row in await self._memberships.memberships(user_id) if not row.forgotten]
+            found = KnownRooms(row for row in await self._memberships.memberships(user_id) if not row.forgotten)
             if generation == self._generation:
                 break
         self._known[user_id] = found
         self._known.move_to_end(user_id)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        self._notifier.follow_rooms(user_id, (row.room_id for row in found if row.membership == "join"))
+        self._notifier.follow_rooms(user_id, found.joined)
         return found
 
     def forget_all(self) -> None:

@@ -47,13 +47,11 @@ class DeviceListSection:
                 # Whose keys one signed is news for one's own devices: they are to see the signature.
                 signed = await self._cross_signing.list_signed_users(run.user_id, run.after, run.now.position)
                 changed.update(signed)
-        for membership in run.memberships:
-            if membership.membership == "join" and run.after < membership.position <= run.now.position:
+        for membership in run.memberships.news(run.after):
+            if membership.membership == "join" and membership.position <= run.now.position:
                 changed.update((await self._rooms.get(membership.room_id)).joined_members())
         gone_from_here: set[str] = set()
-        for room_id in run.all_joined:
-            if not self._stream.changed_since(Change.EVENTS, room_id, run.after):
-                continue
+        for room_id in self._stream.changed_among(Change.EVENTS, run.memberships.joined, run.after):
             room = await self._rooms.get(room_id)
             if room.last_position <= run.after:
                 continue

@@ -26,10 +26,8 @@ class InviteSection:
         self._rooms = rooms
 
     async def add_to(self, run: SyncRun) -> None:
-        for membership in run.memberships:
+        for membership in run.memberships.news(run.after):
             if membership.membership not in ("invite", "knock") or membership.position > run.now.position:
-                continue
-            if membership.position <= run.after and not run.is_initial:
                 continue
             if membership.sender in run.ignored and membership.membership == "invite":
                 continue

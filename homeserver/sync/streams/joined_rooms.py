@@ -61,26 +61,22 @@ class JoinedRoomSection:
             own = await self._receipts.list_own(run.user_id)
             read = {receipt.room_id for receipt in own if receipt.position > run.after}
         shown = run.rooms.get("join", {})
-        for membership in run.memberships:
-            room_id = membership.room_id
-            if room_id not in run.joined:
-                continue
-            is_new = room_id in run.newly_joined or run.request.full_state
-            if not (
-                is_new
-                or room_id in read
-                or room_id in shown
-                or self._stream.changed_since(Change.EVENTS, room_id, run.after)
-            ):
-                continue  # what has no news is not even loaded
+        # What has no news is not even loaded.
+        news: dict[str, None] = dict.fromkeys(run.joined) if run.request.full_state else dict.fromkeys(run.newly_joined)
+        news |= dict.fromkeys(self._stream.changed_among(Change.EVENTS, run.joined, run.after))
+        news |= dict.fromkeys(room_id for room_id in (*read, *shown) if room_id in run.joined)
+        for room_id in news:
             room = await self._rooms.get(room_id)
-            has_events = is_new or room.last_position > run.after
+            is_new = room_id in run.newly_joined or run.request.full_state
+            has_events = is_new or (
+                room.last_position > run.after and self._stream.changed_since(Change.EVENTS, room_id, run.after)
+            )
             if has_events:
                 await self._add_room(run, room, is_new=room_id in run.newly_joined)
             if has_events or room_id in read or room_id in shown:
                 receipts = None if own_receipts is None else own_receipts.get(room_id, [])
                 counts = await self._counts.of_room(
-                    run.user_id, room, run.now.position, own_receipts=receipts, joined_at=run.joined_at[room_id]
+                    run.user_id, room, run.now.position, own_receipts=receipts, joined_at=run.joined[room_id].position
                 )
                 add_counts(run.joined_section(room_id), counts, run.request.filter)
 

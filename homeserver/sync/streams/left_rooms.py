@@ -38,7 +38,8 @@ class LeftRoomSection:
 
     async def add_to(self, run: SyncRun) -> None:
         wanted = run.request.filter.room
-        for newest in run.memberships:
+        everything = wanted.include_leave and run.request.full_state
+        for newest in run.memberships.rows if everything else run.memberships.news(run.after):
             membership = await self._shown(run, newest)
             if membership.membership not in ("leave", "ban") or membership.position > run.now.position:
                 continue

@@ -22,10 +22,10 @@ class ReceiptSection:
         whole = [room_id for room_id in run.newly_joined if event_filter.allows_room(room_id)]
         changed = [
             room_id
-            for room_id in run.joined
-            if room_id not in run.newly_joined
-            and (own_changed or self._stream.changed_since(Change.RECEIPTS, room_id, run.after))
-            and event_filter.allows_room(room_id)
+            for room_id in (
+                run.joined if own_changed else self._stream.changed_among(Change.RECEIPTS, run.joined, run.after)
+            )
+            if room_id not in run.newly_joined and event_filter.allows_room(room_id)
         ]
         for room_ids, after in ((whole, 0), (changed, run.after)):
             if not room_ids:

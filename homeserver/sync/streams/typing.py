@@ -17,13 +17,14 @@ class TypingSection:
         place = 0 if run.since is None else run.since.typing
         if (self._typing.serial == 0 and place == 0) or not event_filter.matches("m.typing"):
             return
-        forgotten = self._typing.is_of_earlier_run(place)
-        for room_id in run.joined:
-            new = room_id in run.newly_joined
-            if not (forgotten or self._typing.changed_since(room_id, place) or new) or not event_filter.allows_room(
-                room_id
-            ):
+        if self._typing.is_of_earlier_run(place):
+            rooms = set(run.joined)
+        else:
+            rooms = {*self._typing.changed_among(run.joined, place), *run.newly_joined}
+        for room_id in rooms:
+            if not event_filter.allows_room(room_id):
                 continue
+            new = room_id in run.newly_joined
             who = [user_id for user_id in self._typing.who(room_id) if user_id not in run.ignored]
             if who or not new:
                 section = run.joined_section(room_id).setdefault("ephemeral", {"events": []})

@@ -239,6 +239,7 @@ class LiveRooms:
         self._events = events
         self._limit = limit
         self._live: OrderedDict[str, LiveRoom] = OrderedDict()
+        self._closed: set[str] = set()
 
     def peek(self, room_id: str) -> LiveRoom | None:
         """The room if it is in memory."""
@@ -257,8 +258,8 @@ class LiveRooms:
         if live is not None:
             self._live.move_to_end(room_id)
             return live
-        loaded = await self._load(room_id)
-        if loaded is None:
+        loaded = None if room_id in self._closed else await self._load(room_id)
+        if loaded is None or room_id in self._closed:
             return None
         return self.keep(loaded)
 
@@ -278,6 +279,15 @@ class LiveRooms:
         live = self._live.pop(room_id, None)
         if live is not None:
             live.abandon_drafts()
+
+    def close(self, room_id: str) -> None:
+        """From now on nobody finds the room, which is being deleted; what was drafted on it is void."""
+        self._closed.add(room_id)
+        self.forget(room_id)
+
+    def reopen(self, room_id: str) -> None:
+        """What is in the database counts again."""
+        self._closed.discard(room_id)
 
     def forget_all(self) -> None:
         """Drop every room: another process wrote."""

@@ -56,6 +56,8 @@ class Memberships:
         self._server_name = server_name
         self.joined: list[Callable[[str, str], Awaitable[None]]] = []
         """Called with (user id, room id) after a join."""
+        self.gates: list[Callable[[str], Awaitable[None]]] = []
+        """Asked with the room's id before anybody of this server enters it, is invited or knocks."""
 
     # ---- changes
 
@@ -63,6 +65,7 @@ class Memberships:
         self, user_id: str, room_id: str, *, content: Mapping[str, Any] | None = None, via: tuple[str, ...] = ()
     ) -> str:
         """Join; joining twice is joining once. `content`: further members of the event. Returns the room id."""
+        await self._pass_gates(room_id)
         room = await self._rooms.find(room_id)
         if room is None or (room.joined_count == 0 and self._others(via)):
             return await self._remote.join(user_id, room_id, dict(content or {}), via)
@@ -114,6 +117,7 @@ class Memberships:
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """Invite a user, local or remote."""
+        await self._pass_gates(room_id)
         room = await self._joined_room(sender, room_id)
         for check in self._hooks.check_invite:
             await check(InviteToCheck(room_id, sender, target))
@@ -125,6 +129,7 @@ class Memberships:
 
     async def knock(self, user_id: str, room_id: str, *, reason: str | None = None, via: tuple[str, ...] = ()) -> str:
         """Ask to be let in. Returns the room id."""
+        await self._pass_gates(room_id)
         room = await self._rooms.find(room_id)
         if room is None or (room.joined_count == 0 and self._others(via)):
             return await self._remote.knock(user_id, room_id, reason, via)
@@ -195,6 +200,8 @@ class Memberships:
         room = await self._rooms.get(room_id)
         if sender != target and room.membership(sender) != "join":
             raise NotInRoom()
+        if membership in ("join", "invite", "knock"):
+            await self._pass_gates(room_id)
         if membership == "invite":
             for check in self._hooks.check_invite:
                 await check(InviteToCheck(room_id, sender, target))
@@ -207,7 +214,9 @@ class Memberships:
         if current is not None and current.event.content == {"membership": membership, **extra}:
             return current
         try:
-            return await self._change(room, sender, target, membership, extra, with_profile=False)
+            return await self._change(
+                room, sender, target, membership, extra, with_profile=False, transaction_key=transaction_key
+            )
         except NotAuthorized as refusal:
             await self._conceal(room_id, sender, NotInRoom(), refusal)
             raise
@@ -250,6 +259,10 @@ class Memberships:
 
     # ---- how
 
+    async def _pass_gates(self, room_id: str) -> None:
+        for gate in self.gates:
+            await gate(room_id)
+
     async def _joined_room(self, sender: str, room_id: str) -> LiveRoom:
         room = await self._rooms.get(room_id)
         if room.membership(sender) != "join":
@@ -266,6 +279,7 @@ class Memberships:
         *,
         reason: str | None = None,
         with_profile: bool = True,
+        transaction_key: str | None = None,
     ) -> StoredEvent:
         content: dict[str, Any] = {**extra, "membership": membership}
         if reason is not None:
@@ -273,7 +287,8 @@ class Memberships:
         if with_profile and membership in ("join", "invite", "knock") and domain_of(target) == self._server_name:
             for key, value in (await self._profile_of(target)).items():
                 content.setdefault(key, value)
-        return await self._pipeline.send(room.room_id, Draft(sender, MEMBER, content, state_key=target))
+        draft = Draft(sender, MEMBER, content, state_key=target, transaction_key=transaction_key)
+        return await self._pipeline.send(room.room_id, draft)
 
     async def _conceal(self, room_id: str, user_id: str, answer: Forbidden, refusal: NotAuthorized) -> None:
         """Answer as for a room that does not exist, unless the user had to do with this one before (G12)."""

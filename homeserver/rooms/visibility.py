@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, cast
 
 from homeserver.protocol.history_visibility import DEFAULT_VISIBILITY, Visibility, allows, may_see, visibility_of
@@ -24,7 +24,10 @@ class RoomView:
         user_id: str,
         memberships: list[tuple[int, str]],
         visibilities: list[tuple[int, Visibility]],
+        oldest_ms: int | None = None,
     ) -> None:
+        """`oldest_ms`: messages that were sent before this time have expired."""
+        self._oldest_ms = oldest_ms
         self._user_id = user_id
         self._membership_places = [place for place, _ in memberships]
         self._memberships = [membership for _, membership in memberships]
@@ -76,6 +79,8 @@ class RoomView:
         """Whether the user may see the event."""
         if stored.status != ACCEPTED:
             return False
+        if self._oldest_ms is not None and has_expired(stored, self._oldest_ms):
+            return False
         index = bisect_left(self._membership_places, stored.position)
         membership = self._memberships[index - 1] if index else None
         place = bisect_left(self._visibility_places, stored.position)
@@ -94,9 +99,15 @@ class RoomVisibility:
     def __init__(self, store: RoomStore, events: EventStore) -> None:
         self._store = store
         self._events = events
+        self.oldest_ms: Callable[[LiveRoom], int | None] = lambda room: None
+        """The retention of rooms: messages that were sent before this time have expired (None: none have)."""
+        self.before_view: Callable[[], Awaitable[None]] | None = None
+        """Called before a room is looked at."""
 
     async def view(self, room: LiveRoom, user_id: str) -> RoomView:
         """What `user_id` may see of a room."""
+        if self.before_view is not None:
+            await self.before_view()
         return RoomView(
             user_id,
             await self._values(room, (MEMBER, user_id), membership_at),
@@ -104,6 +115,7 @@ class RoomVisibility:
                 (place, cast(Visibility, value))
                 for place, value in await self._values(room, VISIBILITY_KEY, visibility_at)
             ],
+            self.oldest_ms(room),
         )
 
     async def filter(
@@ -151,6 +163,11 @@ class RoomVisibility:
                 room.key_values.clear()
             room.key_values[key] = values
         return values
+
+
+def has_expired(stored: StoredEvent, oldest_ms: int) -> bool:
+    """Whether a message is older than its room keeps them. State never is."""
+    return stored.event.state_key is None and stored.event.origin_server_ts < oldest_ms
 
 
 def membership_at(stored: StoredEvent | None) -> str:

@@ -70,6 +70,11 @@ class AccountStore:
         )
         return [row[0] for row in rows]
 
+    async def list_erased(self) -> list[str]:
+        """Deactivated users who wished to be erased."""
+        rows = await self._db.fetch_all("SELECT user_id FROM accounts WHERE is_erased = 1")
+        return [row[0] for row in rows]
+
     async def add_account(self, txn: Transaction, account: Account) -> bool:
         """False if the user id is taken (also by somebody who was deactivated: names are never given twice)."""
         added = await txn.execute(

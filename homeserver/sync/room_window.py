@@ -60,7 +60,8 @@ class RoomWindows:
         visible.
         """
         floor = after if after is not None else -1
-        view = None if was_joined else await self._visibility.view(room, user_id)
+        expires = self._visibility.oldest_ms(room) is not None
+        view = None if was_joined and not expires else await self._visibility.view(room, user_id)
         recent = room.recent(floor) if after is not None else None
         if recent is not None:
             return self._choose(recent, view, floor, up_to, limit, event_filter, ignored, complete=True)

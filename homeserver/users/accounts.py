@@ -124,6 +124,8 @@ class Accounts:
 
         async def change(txn: Transaction) -> None:
             await self._store.set_password_hash(txn, user_id, password_hash)
+            for changed in self._hooks.password_changed:
+                await changed(txn, user_id)
             if logout_devices:
                 await self._devices.remove_all_devices(txn, user_id, keep=keep_device)
 

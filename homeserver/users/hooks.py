@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,20 @@ DeviceRemoved = Callable[[Transaction, str, str], Awaitable[None]]
 AccountDeactivated = Callable[[str, bool], Awaitable[None]]
 """(user_id, erase) after an account has ended: the user leaves all rooms, invites are rejected."""
 
+SessionOpened = Callable[[Transaction, str, str], Awaitable[None]]
+"""(txn, user_id, device_id) in the transaction that gives a device a new session, before it has one."""
+
+PasswordChanged = Callable[[Transaction, str], Awaitable[None]]
+"""(txn, user_id) in the transaction that changes a password."""
+
 ProfileChanged = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
 """(user_id, field, whole profile) after a profile has changed: rooms get new member events."""
 
 PushersChanged = Callable[[str], None]
 """(user_id) after the pushers of a user have changed."""
+
+ListEmails = Callable[[str], Awaitable[Sequence[str]]]
+"""The e-mail addresses of a user that were verified."""
 
 RemoteMessages = Callable[[Transaction, str, str, str, Mapping[str, Mapping[str, Any]]], Awaitable[None]]
 """(txn, sender, type, message id, {user_id: {device_id: content}}) for users of other servers, in the transaction."""
@@ -39,9 +48,12 @@ class UserHooks:
     """Filled by `app.py` when rooms, keys and federation have been built."""
 
     device_removed: list[DeviceRemoved] = field(default_factory=list)
+    session_opened: list[SessionOpened] = field(default_factory=list)
+    password_changed: list[PasswordChanged] = field(default_factory=list)
     deactivated: list[AccountDeactivated] = field(default_factory=list)
     profile_changed: list[ProfileChanged] = field(default_factory=list)
     pushers_changed: list[PushersChanged] = field(default_factory=list)
+    list_emails: ListEmails | None = None  # None: this server sends no e-mails
     remote_messages: list[RemoteMessages] = field(default_factory=list)
     fetch_profile: FetchProfile = no_remote_profiles
     acquaintances: Acquaintances = field(default_factory=NoAcquaintances)

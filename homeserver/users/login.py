@@ -1,6 +1,6 @@
 """Logging in and out: by password, as an application service, with a token of another session; refreshing.
 
-Every way in passes one gate, `_check_may_log_in` (row F02). Spec: Client-Server API, "Login", `POST /login`.
+Every way in passes one gate, `check_may_log_in` (row F02). Spec: Client-Server API, "Login", `POST /login`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from homeserver.storage.database import Database, Transaction
 from homeserver.users.access_tokens import AccessTokens, IssuedTokens
 from homeserver.users.appservices import Appservice
 from homeserver.users.devices import Devices, check_display_name, new_device_id
+from homeserver.users.hooks import UserHooks
 from homeserver.users.interactive_auth import Operation
 from homeserver.users.passwords import PasswordCheck
 from homeserver.users.requester import Requester
@@ -69,7 +70,9 @@ class Logins:
         passwords: PasswordCheck,
         clock: Clock,
         server_name: ServerName,
+        hooks: UserHooks,
     ) -> None:
+        self._hooks = hooks
         self._db = db
         self._accounts = accounts
         self._token_store = token_store
@@ -106,19 +109,31 @@ class Logins:
             raise Forbidden("This login token is unknown, used or too old.")
         return await self._log_in(UserId(user_id), wish)
 
-    async def create_login_token(self, requester: Requester) -> tuple[str, int]:
+    async def identify(self, user: str, password: str, client_address: str) -> UserId:
+        """Whose password it is, of people who may log in; opens no session. Raises what `log_in_with_password` does."""
+        user_id = self.user_id_of(user)
+        if not await self._passwords.is_right(user_id, password, client_address):
+            raise Forbidden(_WRONG)
+        await self._db.write(lambda txn: self.check_may_log_in(txn, user_id))
+        return user_id
+
+    async def create_login_token(
+        self, requester: Requester, lifetime_ms: int = LOGIN_TOKEN_LIFETIME_MS
+    ) -> tuple[str, int]:
         """(token, lifetime in ms) by which another client may log in as this user, once."""
         token = new_token("hdl")
-        expires = self._clock.now_ms() + LOGIN_TOKEN_LIFETIME_MS
+        expires = self._clock.now_ms() + lifetime_ms
         await self._db.write(
             lambda txn: self._token_store.add_login_token(txn, hash_of(token), requester.user_id, expires)
         )
-        return token, LOGIN_TOKEN_LIFETIME_MS
+        return token, lifetime_ms
 
     async def open_session(self, txn: Transaction, user_id: str, wish: LoginWish) -> Login:
         """The session of an account that may have one; tokens that its device had are void."""
         device_id = wish.device_id or new_device_id()
         await self._tokens.revoke_device(txn, user_id, device_id)
+        for opened in self._hooks.session_opened:
+            await opened(txn, user_id, device_id)
         await self._devices.ensure_device(txn, user_id, device_id, wish.display_name)
         tokens = await self._tokens.issue(txn, user_id, device_id, refreshable=wish.refreshable)
         return Login(user_id, device_id, tokens)
@@ -154,13 +169,14 @@ class Logins:
 
     async def _log_in(self, user_id: UserId, wish: LoginWish) -> Login:
         async def log_in(txn: Transaction) -> Login:
-            await self._check_may_log_in(txn, user_id)
+            await self.check_may_log_in(txn, user_id)
             return await self.open_session(txn, user_id, wish)
 
         return await self._db.write(log_in)
 
-    async def _check_may_log_in(self, txn: Transaction, user_id: UserId) -> None:
-        """In the transaction that opens the session, so that nobody slips in while being locked out (row F02)."""
+    async def check_may_log_in(self, txn: Transaction, user_id: str) -> None:
+        """In the transaction that opens the session, so that nobody slips in while being locked out (row F02).
+        Raises Forbidden, UserDeactivated, UserLocked."""
         account = await self._accounts.find_account(user_id, txn)
         if account is None:
             raise Forbidden(_WRONG)

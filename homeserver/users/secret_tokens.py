@@ -6,8 +6,9 @@ import hashlib
 import secrets
 from typing import Literal
 
-Kind = Literal["hd", "hdr", "hdl", "hdo", "hdi"]
-"""The prefix says what leaked: access, refresh, login, OpenID token, or interactive session."""
+Kind = Literal["hd", "hdr", "hdl", "hdo", "hdi", "hdv", "hdc", "hdd"]
+"""The prefix says what leaked: access, refresh, login, OpenID token, interactive session, a link in an e-mail,
+OAuth authorization code, or device code."""
 
 
 def new_token(kind: Kind) -> str:

@@ -62,6 +62,7 @@ class UserSettings:
     presence_enabled: bool = True
     directory_finds_everybody: bool = False
     push_gateways_may_be_http: bool = False
+    trusted_push_gateways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def build_user_services(
         clock,
         user_hooks,
     )
-    logins = Logins(db, account_store, token_store, tokens, devices, password_check, clock, server_name)
+    logins = Logins(db, account_store, token_store, tokens, devices, password_check, clock, server_name, user_hooks)
     stages = _stages(logins, RegistrationStages(registration_tokens, hooks, clock))
     interactive_auth = InteractiveAuth(db, InteractiveSessionStore(db), clock, stages, _params(settings.registration))
     authentication = Authentication(tokens, accounts, device_store, appservices or NoAppservices(), last_seen, clock)
@@ -205,7 +206,14 @@ def build_user_services(
         push_rules=push_rules,
         user_directory=UserDirectory(directory_store, user_hooks, finds_everybody=settings.directory_finds_everybody),
         to_device=ToDevice(db, to_device_store, device_store, clock, announcer, server_name, user_hooks),
-        pushers=Pushers(db, pusher_store, user_hooks, allows_http=settings.push_gateways_may_be_http),
+        pushers=Pushers(
+            db,
+            pusher_store,
+            user_hooks,
+            clock,
+            allows_http=settings.push_gateways_may_be_http,
+            trusted_gateways=settings.trusted_push_gateways,
+        ),
         openid=OpenId(db, OpenIdTokenStore(db), clock),
         moderation=Moderation(accounts, account_store, devices, server_name),
         device_lists=device_lists,

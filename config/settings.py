@@ -313,6 +313,21 @@ class Turn(Struct, frozen=True, kw_only=True):
     lifetime_seconds: Annotated[int, doc("How long the credentials of a client hold.", ge=60)] = 86400
 
 
+class Rtc(Struct, frozen=True, kw_only=True):
+    """Calls of many (MatrixRTC), as Element Call makes them. They need a LiveKit server with lk-jwt-service beside it."""
+
+    livekit_service_urls: Annotated[
+        list[WebAddress], doc("Where lk-jwt-service answers.", ["https://livekit.example.org/jwt"])
+    ] = field(default_factory=list)
+
+
+class DelayedEvents(Struct, frozen=True, kw_only=True):
+    """Events that clients have sent later. Calls need them: whoever vanishes from a call leaves it by one."""
+
+    max_delay_seconds: Annotated[int, doc("The longest delay; 0 delays nothing.", ge=0, le=31_536_000)] = 86400
+    max_of_user: Annotated[int, doc("How many of one user may wait at a time.", ge=1, le=10_000)] = 100
+
+
 class Mail(Struct, frozen=True, kw_only=True):
     """E-mails to people, through an SMTP server of your own choice: to confirm addresses, to reset passwords, to notify.
     Without smtp_host none are sent, and what needs them is not offered."""
@@ -336,6 +351,25 @@ class Mail(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     timeout_seconds: Annotated[float, doc("How long each step of a delivery may take.", ge=1, le=300)] = 30.0
+
+
+class Outbound(Struct, frozen=True, kw_only=True):
+    """Requests that this server makes to addresses that others name: push gateways, previewed pages. Only the public
+    Internet is asked, directly: proxies that the environment names are not used."""
+
+    allowed_networks: Annotated[
+        list[str],
+        doc("Addresses or networks that are asked although they are private.", ["10.1.2.0/24", "fd12:3456:789a::/48"]),
+    ] = field(default_factory=list)
+    denied_networks: Annotated[
+        list[str], doc("Addresses or networks that are never asked, whatever else allows it.", ["192.0.2.0/24"])
+    ] = field(default_factory=list)
+    allowed_ports: Annotated[list[int], doc("TCP ports that are asked; an empty list allows all.")] = field(
+        default_factory=lambda: [80, 443, 8448]
+    )
+    user_agent: Annotated[
+        str, doc("What the server calls itself.", min_length=1, max_length=200, pattern=r"^[\x20-\x7e]*$")
+    ] = "Halfdoor"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -369,6 +403,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rooms: Annotated[Rooms, doc("Rooms.")] = Rooms()
     media: Annotated[Media, doc("Files.")] = Media()
     mail: Annotated[Mail, doc("E-mail.")] = Mail()
+    outbound: Annotated[Outbound, doc("Requests to others.")] = Outbound()
     presence: Annotated[Presence, doc("Presence.")] = Presence()
     user_directory: Annotated[UserDirectory, doc("User directory.")] = UserDirectory()
     sync: Annotated[Sync, doc("Sync.")] = Sync()
@@ -377,6 +412,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     appservices: Annotated[AppServices, doc("Bridges.")] = AppServices()
     webchat: Annotated[Webchat, doc("The website widget.")] = Webchat()
     turn: Annotated[Turn, doc("Relays for calls.")] = Turn()
+    rtc: Annotated[Rtc, doc("Calls of many.")] = Rtc()
+    delayed_events: Annotated[DelayedEvents, doc("Events that are sent later.")] = DelayedEvents()
     well_known: Annotated[WellKnown, doc("Discovery.")] = WellKnown()
     support: Annotated[Support, doc("Contacts.")] = Support()
     shutdown_seconds: Annotated[

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import logging
 import signal
 from dataclasses import dataclass
@@ -34,7 +36,10 @@ from homeserver.mail.mailer import Mailer, NoMailer
 from homeserver.media.services import MediaSettings
 from homeserver.media.thumbnail_maker import ThumbnailLimits
 from homeserver.media.uploads import UploadLimits
+from homeserver.outbound.address_guard import AddressGuard
+from homeserver.outbound.client import OutboundClient
 from homeserver.protocol.identifiers import parse_server_name
+from homeserver.rooms.delayed_events import DelayedEventSettings
 from homeserver.rooms.services import RoomSettings
 from homeserver.storage.opening import open_database
 from homeserver.sync.services import SyncSettings
@@ -89,11 +94,21 @@ async def _serve(settings: Settings, reactor: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     loop.add_signal_handler(signal.SIGHUP, running.http.reload_tls)
+    _give_back_memory()
     _log.info("%s is ready: %s", settings.server_name, ", ".join(running.addresses))
     await stopped.wait()
     _log.info("Stopping: no further requests are taken")
     await running.stop(settings.shutdown_seconds)
     _log.info("Stopped")
+
+
+def _give_back_memory() -> None:
+    """What the start needed for a moment (4 MiB, mostly compiled modules and the parsed configuration) is the system's
+    again; glibc would keep it."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @dataclass(slots=True)
@@ -104,11 +119,13 @@ class RunningServer:
     http: HttpServer
     webchat: WebchatBridge | None
     addresses: list[str]
+    outbound: OutboundClient
 
     async def stop(self, grace_seconds: float) -> None:
         """End what runs, write what is only in memory, close the database."""
         async with contextlib.AsyncExitStack() as steps:  # the last one first; one that fails keeps none from its turn
             steps.push_async_callback(self.homeserver.db.close)
+            steps.push_async_callback(self.outbound.close)
             steps.push_async_callback(self.homeserver.close)
             steps.push_async_callback(self.http.shut_down, grace_seconds, wake=self.homeserver.notifier.close)
             if self.webchat is not None:
@@ -127,12 +144,19 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
 
         webchat, registered = await start_webchat(settings)
         appservices.append(registered)
+    outbound = outbound_of(settings, reactor)
     hooks = Hooks()
     recaptcha = settings.registration.recaptcha
     if recaptcha.secret_key is not None:
         hooks.verify_captcha.append(Recaptcha(recaptcha.secret_key.reveal(), recaptcha.verify_url).verify)
     homeserver = build(
-        db, clock, server_settings(settings), hooks=hooks, appservices=appservices, mailer=mailer_of(settings, clock)
+        db,
+        clock,
+        server_settings(settings),
+        hooks=hooks,
+        appservices=appservices,
+        mailer=mailer_of(settings, clock),
+        outbound=outbound,
     )
     await homeserver.start()
     http = HttpServer(reactor, clock)
@@ -160,7 +184,7 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
         addresses.append(f"{settings.metrics.host}:{settings.metrics.port} (metrics)")
     if webchat is not None:
         addresses.append(f"{webchat.public_url} (webchat)")
-    return RunningServer(homeserver, http, webchat, addresses)
+    return RunningServer(homeserver, http, webchat, addresses, outbound)
 
 
 def server_settings(settings: Settings) -> ServerSettings:
@@ -215,8 +239,22 @@ def server_settings(settings: Settings) -> ServerSettings:
             invites_at_creation_max=settings.rooms.invites_at_creation_max,
             creation_for_everyone=settings.rooms.creation_for_everyone,
             directory_for_everyone=settings.rooms.directory_for_everyone,
+            delayed_events=DelayedEventSettings(
+                max_delay_ms=settings.delayed_events.max_delay_seconds * 1000,
+                max_of_user=settings.delayed_events.max_of_user,
+            ),
         ),
     )
+
+
+def outbound_of(settings: Settings, reactor: Any) -> OutboundClient:
+    """What asks addresses that others name."""
+    asked = settings.outbound
+    public = (443, 8448)  # what listens there may be asked by anybody
+    own_ports = {each.port for each in settings.listeners if each.port not in public}
+    own_ports |= {settings.metrics.port, settings.webchat.port}
+    guard = AddressGuard(asked.allowed_networks, asked.denied_networks, asked.allowed_ports, own_ports)
+    return OutboundClient(guard, asked.user_agent, reactor)
 
 
 def mailer_of(settings: Settings, clock: Clock) -> Mailer:
@@ -265,8 +303,11 @@ def public_facts(settings: Settings) -> PublicFacts:
         {name: value for name, value in msgspec.structs.asdict(contact).items() if value is not None}
         for contact in settings.support.contacts
     ]
+    transports = tuple({"type": "livekit", "livekit_service_url": url} for url in settings.rtc.livekit_service_urls)
     return PublicFacts(
         public_base_url=settings.public_base_url if told else None,
+        client_well_known={"org.matrix.msc4143.rtc_foci": list(transports)} if transports else {},
+        rtc_transports=transports,
         default_room_version=settings.rooms.default_version,
         support_contacts=tuple(contacts) if told else (),
         support_page=settings.support.page if told else None,

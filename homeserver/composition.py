@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from signedjson.types import SigningKey
@@ -27,12 +27,13 @@ from homeserver.clock import Clock
 from homeserver.encryption.services import EncryptionServices, build_encryption_services
 from homeserver.hooks import Hooks
 from homeserver.http.authentication import BearerAuthenticator
-from homeserver.http.rate_limits import FailedLoginLimiter
+from homeserver.http.rate_limits import FailedLoginLimiter, MessageLimiter
 from homeserver.http.routing import Route
 from homeserver.mail.mailer import Mailer, NoMailer
 from homeserver.media.services import MediaServices, MediaSettings, build_media_services
 from homeserver.metrics import Metrics
 from homeserver.notifier import Notifier
+from homeserver.outbound.client import NoOutbound, Outbound
 from homeserver.rooms.following_users import follow_users
 from homeserver.rooms.services import RoomServices, RoomSettings, build_room_services
 from homeserver.storage.database import Database
@@ -54,6 +55,7 @@ class ServerSettings:
     sync: SyncSettings = field(default_factory=SyncSettings)
     media: MediaSettings = field(default_factory=MediaSettings)
     registration_shared_secret: str | None = None
+    messages_per_hour: int = 6
     turn: TurnSettings = field(default_factory=TurnSettings)
 
 
@@ -82,10 +84,12 @@ class Homeserver:
         """Begin what runs beside the requests."""
         await self.appservices.start()
         self.rooms.search_index.start()
+        await self.rooms.delayed_events.start()
 
     async def close(self) -> None:
         """Stop timers and write what is only in memory; the database is closed by whoever opened it."""
         self.notifier.close()
+        await self.rooms.delayed_events.close()
         await self.appservices.stop()
         await self.rooms.search_index.stop()
         self.rooms.typing.close()
@@ -102,13 +106,15 @@ def build(
     appservices: Iterable[Appservice] = (),
     appservice_calls: AppserviceCalls | None = None,
     mailer: Mailer | None = None,
+    outbound: Outbound | None = None,
 ) -> Homeserver:
     """Build every part, each from those above it. `appservice_calls` is for tests that have no sockets; without
-    `mailer` no e-mails are sent."""
+    `mailer` no e-mails are sent, and without `outbound` nobody else is asked anything."""
     registry = Registry(appservices)
     calls = appservice_calls or AppserviceClient()
     hooks = hooks or Hooks()
     mailer = mailer or NoMailer()
+    outbound = outbound or NoOutbound()
     metrics = Metrics()
     stream = Stream(db.position)
     notifier = Notifier(stream, clock)
@@ -122,6 +128,10 @@ def build(
         appservices=registry,
         namespaces=registry,
         run_in_thread=run_in_thread,
+        mailer=mailer,
+        message_limiter=MessageLimiter(clock, settings.messages_per_hour),
+        outbound=outbound,
+        signing_key=settings.signing_key,
     )
 
     encryption = build_encryption_services(db, stream, users, settings.server_name)
@@ -153,6 +163,7 @@ def build(
 
     def another_process_wrote(old: int, new: int) -> None:
         rooms.live.forget_all()
+        rooms.sticky_events.forget_all()
         users.forget_all()
         encryption.forget_all()
         sync.user_rooms.forget_all()
@@ -160,7 +171,7 @@ def build(
         notifier.wake_all()
 
     db.on_foreign_position(another_process_wrote)
-    api = Services(users, settings.facts, AppserviceNetworks(registry, calls), settings.turn, clock)
+    api = Services(users, _facts(settings), AppserviceNetworks(registry, calls), settings.turn, clock)
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
         settings=settings,
@@ -179,4 +190,18 @@ def build(
         authenticator=BearerAuthenticator(users.authentication),
         client_routes=[*client_routes(api, rooms, sync, encryption, media), *appservice_routes(bridges, clock)],
         admin_routes=operators.routes(),
+    )
+
+
+def _facts(settings: ServerSettings) -> PublicFacts:
+    """What is told to anybody, with what follows from other settings."""
+    delayed = settings.rooms.delayed_events
+    limits = {"max_delay_ms": delayed.max_delay_ms, "max_scheduled": delayed.max_of_user}
+    return replace(
+        settings.facts,
+        capabilities={"org.matrix.msc4140.delayed_events": limits, **settings.facts.capabilities},
+        unstable_features={
+            "org.matrix.msc4140": delayed.max_delay_ms > 0,
+            **settings.facts.unstable_features,
+        },
     )

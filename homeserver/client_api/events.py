@@ -8,13 +8,16 @@ from __future__ import annotations
 import enum
 from typing import Any, Final
 
+from homeserver.client_api.delayed_events import delay_of, sticky_of
 from homeserver.http.parsing import REQUIRED, parse_object, query_enum, query_int, query_string
 from homeserver.http.request import Request, Response
 from homeserver.protocol import strict_json
 from homeserver.protocol.filters import DEFAULT_ROOM_EVENT_FILTER, RoomEventFilter, parse_room_event_filter
 from homeserver.rooms.client_events import Reader
+from homeserver.rooms.delayed_events import EventToDelay
 from homeserver.rooms.services import RoomServices
 from homeserver.rooms.tokens import StreamToken
+from homeserver.rooms.transactions import transaction_key
 
 MAX_PAGE: Final = 1_000
 
@@ -68,6 +71,9 @@ class EventApi:
 
     async def send_message(self, request: Request) -> Response:
         params = request.path_params
+        delay_ms = delay_of(request)
+        if delay_ms is not None:
+            return await self._delay(request, delay_ms, None)
         event_id = await self._rooms.sending.send_message(
             request.user,
             params["room_id"],
@@ -75,8 +81,25 @@ class EventApi:
             params["txn_id"],
             parse_object(request),
             origin_server_ts=_timestamp(request),
+            sticky_ms=sticky_of(request),
         )
         return Response({"event_id": event_id})
+
+    async def _delay(self, request: Request, delay_ms: int, state_key: str | None) -> Response:
+        params, user = request.path_params, request.user
+        key: str | None = None
+        if "txn_id" in params:
+            key = transaction_key(user.device_id or "", params["event_type"], params["txn_id"])
+        event = EventToDelay(
+            params["room_id"],
+            params["event_type"],
+            state_key,
+            parse_object(request),
+            origin_server_ts=_timestamp(request),
+            sticky_ms=sticky_of(request),
+            transaction_key=key,
+        )
+        return Response({"delay_id": await self._rooms.delayed_events.schedule(user, event, delay_ms)})
 
     async def redact_event(self, request: Request) -> Response:
         params = request.path_params
@@ -88,6 +111,9 @@ class EventApi:
 
     async def set_state(self, request: Request) -> Response:
         params = request.path_params
+        delay_ms = delay_of(request)
+        if delay_ms is not None:
+            return await self._delay(request, delay_ms, params.get("state_key", ""))
         event_id = await self._rooms.sending.set_state(
             request.user,
             params["room_id"],
@@ -95,6 +121,7 @@ class EventApi:
             params.get("state_key", ""),
             parse_object(request),
             origin_server_ts=_timestamp(request),
+            sticky_ms=sticky_of(request),
         )
         return Response({"event_id": event_id})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from homeserver.client_api.aliases import AliasApi
+from homeserver.client_api.delayed_events import DelayedEventApi
 from homeserver.client_api.events import EventApi
 from homeserver.client_api.hierarchy import HierarchyApi
 from homeserver.client_api.initial_sync import InitialSyncApi
@@ -72,6 +73,20 @@ def event_routes(rooms: RoomServices) -> list[Route]:
         v3("GET", "/rooms/{room_id}/messages", api.get_messages, GUEST, READ, "getRoomEvents"),
         v3("GET", "/rooms/{room_id}/context/{event_id}", api.get_context, GUEST, READ, "getEventContext"),
         v1("GET", at_time, api.get_event_by_timestamp, USER, READ, "getEventByTimestamp", unstable_at_time),
+    ]
+
+
+def delayed_event_routes(rooms: RoomServices) -> list[Route]:
+    """MSC4140."""
+    api = DelayedEventApi(rooms.delayed_events)
+    path = "/_matrix/client/unstable/org.matrix.msc4140/delayed_events"
+    one = path + "/{delay_id}"
+    return [
+        Route("GET", path, api.list_delayed_events, GUEST, READ),
+        Route("POST", one, api.update_delayed_event, OPTIONAL, MESSAGE),
+        Route("POST", one + "/restart", api.restart_delayed_event, OPTIONAL, MESSAGE),
+        Route("POST", one + "/cancel", api.cancel_delayed_event, OPTIONAL, MESSAGE),
+        Route("POST", one + "/send", api.send_delayed_event, OPTIONAL, MESSAGE),
     ]
 
 
@@ -185,7 +200,9 @@ def old_sync_routes(services: Services, sync: SyncServices) -> list[Route]:
 
 
 def third_party_routes(services: Services) -> list[Route]:
-    api, voip = ThirdPartyApi(services.networks), VoipApi(services.turn, services.clock)
+    api = ThirdPartyApi(services.networks)
+    voip = VoipApi(services.turn, services.clock, services.facts.rtc_transports)
+    rtc = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
     base = "/thirdparty"
     return [
         v3("GET", base + "/protocols", api.get_protocols, USER, READ, "getProtocols"),
@@ -195,4 +212,5 @@ def third_party_routes(services: Services) -> list[Route]:
         v3("GET", base + "/location", api.query_location_by_alias, USER, READ, "queryLocationByAlias"),
         v3("GET", base + "/user", api.query_user_by_id, USER, READ, "queryUserByID"),
         v3("GET", "/voip/turnServer", voip.get_turn_server, GUEST, READ, "getTurnServer"),
+        Route("GET", rtc, voip.get_rtc_transports, GUEST, READ),
     ]

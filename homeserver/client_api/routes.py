@@ -11,6 +11,7 @@ from homeserver.client_api.encryption_routes import encryption_routes
 from homeserver.client_api.media_routes import media_routes
 from homeserver.client_api.room_routes import (
     alias_routes,
+    delayed_event_routes,
     event_routes,
     hierarchy_routes,
     membership_routes,
@@ -43,6 +44,7 @@ def routes(
         *room_routes(rooms),
         *membership_routes(rooms),
         *event_routes(rooms),
+        *delayed_event_routes(rooms),
         *alias_routes(rooms),
         *receipt_routes(services, rooms),
         *relation_routes(services, rooms),

@@ -9,16 +9,21 @@ from typing import Any
 from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import NotFound
 
-UNSTABLE_FEATURES = {"org.matrix.msc3814": True}
-"""Further proposals that every server of this version speaks: dehydrated devices."""
+UNSTABLE_FEATURES = {
+    "org.matrix.msc3814": True,  # dehydrated devices
+    "org.matrix.msc4143": True,  # transports of MatrixRTC
+    "org.matrix.msc4354": True,  # sticky events
+}
+"""Further proposals that every server of this version speaks. docs/msc.md says of each what is answered."""
 SPEC_VERSIONS = ["r0.6.1", *(f"v1.{minor}" for minor in range(1, 20))]
 
 
 @dataclass(frozen=True, slots=True)
 class PublicFacts:
     """What is told to anybody. `unstable_features`: for /versions; `room_versions`: the stable ones, by which
-    `default_room_version` is chosen; `capabilities`: further ones; `support_contacts` and `support_page`:
-    /.well-known/matrix/support; `public_base_url`: /.well-known/matrix/client, None: not served."""
+    `default_room_version` is chosen; `capabilities`: further ones; `rtc_transports`: what carries calls (MSC4143);
+    `support_contacts` and `support_page`: /.well-known/matrix/support; `public_base_url`: /.well-known/matrix/client,
+    None: not served."""
 
     public_base_url: str | None = None
     unstable_features: Mapping[str, bool] = field(default_factory=dict)
@@ -26,6 +31,7 @@ class PublicFacts:
     room_versions: tuple[str, ...] = tuple(str(version) for version in range(1, 13))
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     client_well_known: Mapping[str, Any] = field(default_factory=dict)
+    rtc_transports: tuple[Mapping[str, str], ...] = ()
     support_contacts: tuple[Mapping[str, str], ...] = ()
     support_page: str | None = None
 

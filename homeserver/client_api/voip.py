@@ -1,10 +1,14 @@
-"""Where calls find a relay. Spec: Client-Server API, "Voice over IP", `GET /voip/turnServer`."""
+"""Where calls find a relay, and calls of many what carries them.
+
+Spec: Client-Server API, "Voice over IP", `GET /voip/turnServer`; MSC4143 (MatrixRTC), `GET /rtc/transports`.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.clock import Clock
@@ -21,11 +25,12 @@ class TurnSettings:
 
 
 class VoipApi:
-    """/voip/turnServer."""
+    """/voip/turnServer and /rtc/transports."""
 
-    def __init__(self, settings: TurnSettings, clock: Clock) -> None:
+    def __init__(self, settings: TurnSettings, clock: Clock, rtc_transports: Sequence[Mapping[str, str]] = ()) -> None:
         self._settings = settings
         self._clock = clock
+        self._rtc_transports = [dict(transport) for transport in rtc_transports]
 
     async def get_turn_server(self, request: Request) -> Response:
         """Credentials that end by themselves; {} where no relay is set up."""
@@ -43,3 +48,7 @@ class VoipApi:
                 "ttl": settings.lifetime_seconds,
             }
         )
+
+    async def get_rtc_transports(self, request: Request) -> Response:
+        """What the operator has set up to carry calls of many; [] where there is nothing."""
+        return Response({"rtc_transports": self._rtc_transports})

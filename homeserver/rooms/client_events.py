@@ -6,18 +6,22 @@ moment to the next, is composed anew. Spec: Client-Server API, "Room event forma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from homeserver.clock import Clock
 from homeserver.protocol.events import Event
-from homeserver.rooms.transactions import split_transaction_key
+from homeserver.protocol.sticky_events import STICKY_FIELD, sticky_expiry
+from homeserver.rooms.erasure import emptied
+from homeserver.rooms.transactions import DELAYED, split_transaction_key
 from homeserver.storage.events import StoredEvent
 
 _encode = msgspec.json.Encoder().encode
+
+DELAY_ID: Final = "org.matrix.msc4140.delay_id"
 
 
 def client_event(event: Event, *, with_room_id: bool = True) -> dict[str, Any]:
@@ -36,6 +40,8 @@ def client_event(event: Event, *, with_room_id: bool = True) -> dict[str, Any]:
         body["redacts"] = event.redacts
         if "redacts" not in event.content:
             body["content"] = {**event.content, "redacts": event.redacts}
+    if STICKY_FIELD in event.pdu:
+        body[STICKY_FIELD] = event.pdu[STICKY_FIELD]
     if with_room_id:
         body["room_id"] = event.room_id
     return body
@@ -65,6 +71,8 @@ class EventSerializer:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.hides: Callable[[StoredEvent, str | None], bool] = lambda stored, membership: False
+        """Whether a reader with this membership at the time gets the event empty, since its sender was erased."""
 
     def serialize(
         self,
@@ -75,6 +83,8 @@ class EventSerializer:
         relations: Mapping[str, Any] | None = None,
     ) -> msgspec.Raw:
         """JSON of one event. `relations`: the bundled aggregations, if there are any."""
+        if self.hides(stored, reader.membership):
+            stored, relations = emptied(stored), None
         body = stored.client_json
         if body is None:
             body = stored.client_json = _encode(client_event(stored.event, with_room_id=False))[:-1]
@@ -91,6 +101,7 @@ class EventSerializer:
             and stored.redacted_because is None
             and not relations
             and reader.membership in ("join", None)
+            and STICKY_FIELD not in event.pdu
         ):
             if reader.membership is None:
                 return b'{"age":%d}' % age
@@ -99,9 +110,12 @@ class EventSerializer:
         if reader.membership is not None:
             unsigned["membership"] = reader.membership
         if key is not None and event.sender == reader.user_id and reader.device_id is not None:
-            device_id, _, txn_id = split_transaction_key(key)
+            device_id, event_type, txn_id = split_transaction_key(key)
             if device_id == reader.device_id:
-                unsigned["transaction_id"] = txn_id
+                unsigned[DELAY_ID if event_type == DELAYED else "transaction_id"] = txn_id
+        expires = sticky_expiry(event.pdu, event.origin_server_ts)
+        if expires is not None and expires > self._clock.now_ms():
+            unsigned["msc4354_sticky_duration_ttl_ms"] = expires - self._clock.now_ms()
         if stored.replaces is not None:
             unsigned["replaces_state"] = stored.replaces.event_id
             unsigned["prev_content"] = stored.replaces.content

@@ -13,7 +13,9 @@ from homeserver.protocol.errors import TooLarge
 from homeserver.protocol.events import Event
 from homeserver.protocol.redaction import redact
 from homeserver.protocol.relations import NO_RELATION, relation_of
+from homeserver.protocol.sticky_events import STICKY_FIELD
 from homeserver.rooms.live_room import MEMBER, Head, LiveRoom, LiveRooms, head_of, membership_of
+from homeserver.rooms.sticky_events import StickyEvents
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStore, StoredEvent
 from homeserver.storage.rooms import Membership, RoomStore
@@ -64,11 +66,19 @@ class Persistence:
     """Writes events that the pipeline accepted."""
 
     def __init__(
-        self, *, rooms: LiveRooms, events: EventStore, store: RoomStore, stream: Stream, notifier: Notifier
+        self,
+        *,
+        rooms: LiveRooms,
+        events: EventStore,
+        store: RoomStore,
+        sticky: StickyEvents,
+        stream: Stream,
+        notifier: Notifier,
     ) -> None:
         self._rooms = rooms
         self._events = events
         self._store = store
+        self._sticky = sticky
         self._stream = stream
         self._notifier = notifier
 
@@ -91,6 +101,8 @@ class Persistence:
                     txn, room.room_id, room.version.identifier, room.creator, [head_of(event)], stored.position
                 )
             self._events.add_event(txn, stored, item.text, relates_to=item.relates_to, relation=item.relation)
+            if STICKY_FIELD in event.pdu:
+                await self._sticky.write(txn, stored)
             if event.state_key is not None:
                 self._store.set_state(txn, room.room_id, event.key, event.event_id, stored.position)
                 if event.type == MEMBER:

@@ -29,6 +29,7 @@ from homeserver.protocol.hashes import reference_hash
 from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.room_versions import RoomVersion
 from homeserver.protocol.signatures import seal_event
+from homeserver.protocol.sticky_events import MAX_DURATION_MS, STICKY_FIELD
 from homeserver.rooms.live_room import MEMBER, Head, LiveRoom, LiveRooms
 from homeserver.rooms.persistence import Persistence, Prepared
 from homeserver.storage.database import Database, Transaction
@@ -48,6 +49,7 @@ class Draft:
 
     `transaction_key` (`device/type/txn_id`) makes a repeated request answer as the first one did.
     `origin_server_ts` (milliseconds) is only for application services, which may set it.
+    `sticky_ms`: for how many milliseconds every member is told of it (MSC4354).
     `redaction_target` is the event that `redacts` names, once the sender was found to be allowed to redact it.
     """
 
@@ -59,6 +61,7 @@ class Draft:
     redaction_target: StoredEvent | None = None
     transaction_key: str | None = None
     origin_server_ts: int | None = None
+    sticky_ms: int | None = None
 
 
 class _Stale(Exception):
@@ -216,6 +219,8 @@ class Pipeline:
             pdu["room_id"] = room_id
         if draft.state_key is not None:
             pdu["state_key"] = draft.state_key
+        if draft.sticky_ms is not None:
+            pdu[STICKY_FIELD] = {"duration_ms": min(draft.sticky_ms, MAX_DURATION_MS)}
         if draft.redacts is not None:
             if version.redacts_in_content:
                 pdu["content"] = {**draft.content, "redacts": draft.redacts}

@@ -11,7 +11,7 @@ from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.pipeline import Draft, Pipeline
-from homeserver.rooms.transactions import SendTransactions, transaction_key
+from homeserver.rooms.transactions import DELAYED, SendTransactions, transaction_key
 from homeserver.rooms.typing import Typing
 from homeserver.storage.events import ACCEPTED, EventStore, StoredEvent
 from homeserver.storage.relations import RelationStore
@@ -53,31 +53,87 @@ class Sending:
         content: Mapping[str, Any],
         *,
         origin_server_ts: int | None = None,
+        sticky_ms: int | None = None,
     ) -> str:
-        """Send a message event; a repeated transaction gets the first one's event id. Returns the event id."""
+        """Send a message event; a repeated transaction gets the first one's event id. Returns the event id.
+
+        `sticky_ms`: for how long every member is told of it (MSC4354).
+        """
         sender = requester.user_id
         device_id = _scope(requester)
         key = transaction_key(device_id, event_type, txn_id)
+        return await self._transactions.once(
+            sender,
+            device_id,
+            room_id,
+            key,
+            lambda: self._send_message(sender, room_id, event_type, content, key, origin_server_ts, sticky_ms),
+        )
 
-        async def send() -> str:
-            if event_type == REDACTION:
-                target = content.get("redacts")
-                if not isinstance(target, str):
-                    raise InvalidParam("A redaction needs the id of an event as redacts")
-                rest = {name: value for name, value in content.items() if name != "redacts"}
-                return await self._redact(sender, room_id, target, rest, key)
-            room = await self._rooms.get(room_id)
-            if room.membership(sender) != "join":
-                raise NotInRoom()
-            await self._check_relation(room, sender, event_type, content)
-            stored = await self._pipeline.send(
-                room_id,
-                Draft(sender, event_type, content, transaction_key=key, origin_server_ts=origin_server_ts),
-            )
-            self._typing.stop(sender, room_id)
-            return stored.event_id
+    async def _send_message(
+        self,
+        sender: str,
+        room_id: str,
+        event_type: str,
+        content: Mapping[str, Any],
+        key: str,
+        origin_server_ts: int | None,
+        sticky_ms: int | None,
+    ) -> str:
+        if event_type == REDACTION:
+            target = content.get("redacts")
+            if not isinstance(target, str):
+                raise InvalidParam("A redaction needs the id of an event as redacts")
+            rest = {name: value for name, value in content.items() if name != "redacts"}
+            return await self._redact(sender, room_id, target, rest, key)
+        room = await self._rooms.get(room_id)
+        if room.membership(sender) != "join":
+            raise NotInRoom()
+        await self._check_relation(room, sender, event_type, content)
+        stored = await self._pipeline.send(
+            room_id,
+            Draft(
+                sender,
+                event_type,
+                content,
+                transaction_key=key,
+                origin_server_ts=origin_server_ts,
+                sticky_ms=sticky_ms,
+            ),
+        )
+        self._typing.stop(sender, room_id)
+        return stored.event_id
 
-        return await self._transactions.once(sender, device_id, room_id, key, send)
+    async def send_delayed(
+        self,
+        requester: Requester,
+        room_id: str,
+        event_type: str,
+        state_key: str | None,
+        content: Mapping[str, Any],
+        *,
+        delay_id: str,
+        origin_server_ts: int | None = None,
+        sticky_ms: int | None = None,
+    ) -> str:
+        """Send what was scheduled (MSC4140), once: a delay id that made an event before gets that one's id."""
+        sender = requester.user_id
+        key = transaction_key(_scope(requester), DELAYED, delay_id)
+        earlier = await self._events.find_by_transaction(sender, room_id, key)
+        if earlier is not None:
+            return earlier
+        if state_key is None:
+            return await self._send_message(sender, room_id, event_type, content, key, origin_server_ts, sticky_ms)
+        return await self.set_state(
+            requester,
+            room_id,
+            event_type,
+            state_key,
+            content,
+            origin_server_ts=origin_server_ts,
+            sticky_ms=sticky_ms,
+            key=key,
+        )
 
     async def set_state(
         self,
@@ -88,12 +144,17 @@ class Sending:
         content: Mapping[str, Any],
         *,
         origin_server_ts: int | None = None,
+        sticky_ms: int | None = None,
+        key: str | None = None,
     ) -> str:
-        """Set state; saying again what is the state already answers with the event that said it. Returns its id."""
+        """Set state; saying again what is the state already answers with the event that said it. Returns its id.
+
+        `key`: the transaction key of a delayed event.
+        """
         sender = requester.user_id
         room = await self._rooms.get(room_id)
         if event_type == MEMBER:
-            stored = await self._memberships.change_by_event(sender, room_id, state_key, content)
+            stored = await self._memberships.change_by_event(sender, room_id, state_key, content, transaction_key=key)
             return stored.event_id if stored is not None else ""
         if room.membership(sender) != "join":
             raise NotInRoom()
@@ -108,7 +169,15 @@ class Sending:
         _check_known_state(event_type, content)
         sent = await self._pipeline.send(
             room_id,
-            Draft(sender, event_type, content, state_key=state_key, origin_server_ts=origin_server_ts),
+            Draft(
+                sender,
+                event_type,
+                content,
+                state_key=state_key,
+                transaction_key=key,
+                origin_server_ts=origin_server_ts,
+                sticky_ms=sticky_ms,
+            ),
         )
         if event_type == "m.room.guest_access":
             await self._memberships.remove_guests(room_id)

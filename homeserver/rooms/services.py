@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from signedjson.types import SigningKey
 
@@ -14,6 +14,7 @@ from homeserver.rooms.aggregations import Aggregations
 from homeserver.rooms.aliases import Aliases, AliasNamespaces
 from homeserver.rooms.client_events import EventSerializer
 from homeserver.rooms.creation import RoomCreation
+from homeserver.rooms.delayed_events import DelayedEvents, DelayedEventSettings
 from homeserver.rooms.hierarchy import Hierarchy
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.membership import IsGuest, Memberships, ProfileOf
@@ -29,6 +30,7 @@ from homeserver.rooms.search import Search
 from homeserver.rooms.search_index import SearchIndex
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.state import RoomState
+from homeserver.rooms.sticky_events import StickyEvents
 from homeserver.rooms.timeline import Timeline
 from homeserver.rooms.transactions import SendTransactions
 from homeserver.rooms.typing import Typing
@@ -36,6 +38,7 @@ from homeserver.rooms.upgrades import Upgrades
 from homeserver.rooms.visibility import RoomVisibility
 from homeserver.storage.aliases import AliasStore
 from homeserver.storage.database import Database
+from homeserver.storage.delayed_events import DelayedEventStore
 from homeserver.storage.events import EventStore
 from homeserver.storage.public_rooms import PublicRoomStore
 from homeserver.storage.receipts import ReceiptStore
@@ -43,6 +46,7 @@ from homeserver.storage.relations import RelationStore
 from homeserver.storage.reports import ReportStore
 from homeserver.storage.rooms import RoomStore
 from homeserver.storage.search import SearchStore
+from homeserver.storage.sticky_events import StickyEventStore
 from homeserver.stream import Stream
 
 
@@ -55,6 +59,7 @@ class RoomSettings:
     invites_at_creation_max: int = 100
     creation_for_everyone: bool = True
     directory_for_everyone: bool = True
+    delayed_events: DelayedEventSettings = field(default_factory=DelayedEventSettings)
 
 
 class NoAliasNamespaces:
@@ -85,6 +90,8 @@ class RoomServices:
     creation: RoomCreation
     transactions: SendTransactions
     sending: Sending
+    delayed_events: DelayedEvents
+    sticky_events: StickyEvents
     state: RoomState
     timeline: Timeline
     related: RelatedEvents
@@ -122,10 +129,13 @@ def build_room_services(
     serializer = EventSerializer(clock)
     aggregations = Aggregations(relations, serializer)
     visibility = RoomVisibility(store, events)
+    sticky_events = StickyEvents(store=StickyEventStore(db), events=events, rooms=live, clock=clock)
     pipeline = Pipeline(
         db=db,
         rooms=live,
-        persistence=Persistence(rooms=live, events=events, store=store, stream=stream, notifier=notifier),
+        persistence=Persistence(
+            rooms=live, events=events, store=store, sticky=sticky_events, stream=stream, notifier=notifier
+        ),
         hooks=hooks,
         clock=clock,
         server_name=settings.server_name,
@@ -169,6 +179,16 @@ def build_room_services(
     search_index = SearchIndex(
         db=db, store=search_store, events=events, relations=relations, stream=stream, clock=clock
     )
+    sending = Sending(
+        rooms=live,
+        events=events,
+        relations=relations,
+        pipeline=pipeline,
+        memberships=memberships,
+        aliases=aliases,
+        transactions=transactions,
+        typing=typing,
+    )
     return RoomServices(
         settings=settings,
         live=live,
@@ -191,16 +211,17 @@ def build_room_services(
             max_invites=settings.invites_at_creation_max,
         ),
         transactions=transactions,
-        sending=Sending(
+        sending=sending,
+        delayed_events=DelayedEvents(
+            db=db,
+            store=DelayedEventStore(db),
             rooms=live,
-            events=events,
-            relations=relations,
-            pipeline=pipeline,
-            memberships=memberships,
-            aliases=aliases,
-            transactions=transactions,
-            typing=typing,
+            sending=sending,
+            stream=stream,
+            clock=clock,
+            settings=settings.delayed_events,
         ),
+        sticky_events=sticky_events,
         state=state,
         timeline=timeline,
         related=RelatedEvents(

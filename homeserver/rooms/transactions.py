@@ -14,6 +14,8 @@ from homeserver.storage.events import EventStore
 
 KEPT: Final = 20_000
 SEPARATOR: Final = "\x1f"
+DELAYED: Final = "org.matrix.msc4140"
+"""In place of the event type, where the transaction id is a delay id: an event that was sent by the clock."""
 
 
 def transaction_key(device_id: str, event_type: str, txn_id: str) -> str:

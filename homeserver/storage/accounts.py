@@ -102,6 +102,13 @@ class AccountStore:
     async def set_flag(self, txn: Transaction, user_id: str, flag: Flag, value: bool) -> None:
         await txn.execute(_SET_FLAG[flag], (int(value), user_id))
 
+    async def set_user_type(self, txn: Transaction, user_id: str, user_type: str | None) -> None:
+        await txn.execute("UPDATE accounts SET user_type = ? WHERE user_id = ?", (user_type, user_id))
+
+    async def set_active(self, txn: Transaction, user_id: str) -> None:
+        """The account of somebody who was deactivated can be used again."""
+        await txn.execute("UPDATE accounts SET is_deactivated = 0, is_erased = 0 WHERE user_id = ?", (user_id,))
+
     async def set_deactivated(self, txn: Transaction, user_id: str, *, erase: bool) -> None:
         """For good: the password goes, the row stays so that nobody else gets the name."""
         await txn.execute(

@@ -38,11 +38,9 @@ class OperatorLoginStore:
             (login.token_hash, login.user_id, login.admin_id, login.created_ts, login.expires_ts),
         )
 
-    async def remove_login(self, txn: Transaction, token_hash: str) -> None:
-        await txn.execute("DELETE FROM operator_logins WHERE token_hash = ?", (token_hash,))
-
-    async def remove_logins_of_user(self, txn: Transaction, user_id: str) -> None:
-        await txn.execute("DELETE FROM operator_logins WHERE user_id = ?", (user_id,))
+    async def remove_logins(self, txn: Transaction, user_id: str, admin_id: str) -> None:
+        """Everything that this administrator opened as this user."""
+        await txn.execute("DELETE FROM operator_logins WHERE user_id = ? AND admin_id = ?", (user_id, admin_id))
 
     async def remove_logins_of_admin(self, txn: Transaction, admin_id: str) -> list[str]:
         """Everything an administrator opened; as whom."""

@@ -7,6 +7,7 @@ it is revoked (row F16).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,8 @@ class AccessTokens:
         self.ghosts: dict[str, dict[tuple[str, str | None], Requester]] = {}
         self._tokens_of: dict[str, set[str]] = {}
         self.forgotten = 0
+        self.find_elsewhere: Callable[[str], Awaitable[KnownToken | None]] | None = None
+        """Asked for tokens that are of no device."""
 
     async def issue(self, txn: Transaction, user_id: str, device_id: str, *, refreshable: bool) -> IssuedTokens:
         """New tokens for the device; those it had stay (the caller decides)."""
@@ -90,7 +93,7 @@ class AccessTokens:
             forgotten = self.forgotten
             row = await self._store.find_token(hash_of(token))
             if row is None:
-                return None
+                return await self._find_elsewhere(token)
             if row.is_unused:
                 await self._db.write(lambda txn, row=row: self._use_first(txn, row))  # type: ignore[misc]
                 continue
@@ -113,6 +116,17 @@ class AccessTokens:
         )
         self._remember(token, known)
         return known
+
+    async def _find_elsewhere(self, token: str) -> KnownToken | None:
+        while self.find_elsewhere is not None:
+            forgotten = self.forgotten
+            known = await self.find_elsewhere(token)
+            if forgotten != self.forgotten:
+                continue
+            if known is not None:
+                self._remember(token, known)
+            return known
+        return None
 
     async def refresh(self, refresh_token: str) -> IssuedTokens:
         """A new pair for a refresh token. Raises UnknownToken: with `soft_logout` when the device may log in again."""

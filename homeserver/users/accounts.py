@@ -12,6 +12,7 @@ from homeserver.storage.filters import FilterStore
 from homeserver.storage.profiles import ProfileStore
 from homeserver.storage.push_rules import PushRuleStore
 from homeserver.storage.pushers import PusherStore
+from homeserver.storage.threepids import ThreepidStore
 from homeserver.storage.user_directory import UserDirectoryStore
 from homeserver.users.access_tokens import AccessTokens
 from homeserver.users.devices import Devices
@@ -32,6 +33,7 @@ class Accounts:
         push_rules: PushRuleStore,
         filters: FilterStore,
         pushers: PusherStore,
+        threepids: ThreepidStore,
         devices: Devices,
         tokens: AccessTokens,
         passwords: Passwords,
@@ -46,6 +48,7 @@ class Accounts:
         self._push_rules = push_rules
         self._filters = filters
         self._pushers = pushers
+        self._threepids = threepids
         self._devices = devices
         self._tokens = tokens
         self._passwords = passwords
@@ -145,10 +148,32 @@ class Accounts:
             await self._push_rules.remove_rules(txn, user_id)
             await self._filters.remove_filters(txn, user_id)
             await self._pushers.remove_pushers_of_user(txn, user_id)
+            await self._threepids.remove_threepids_of_user(txn, user_id)
 
         await self._db.write(end)
         for deactivated in self._hooks.deactivated:
             await deactivated(user_id, erase)
+
+    async def activate(self, user_id: str, password: str | None) -> None:
+        """Open a deactivated account again, with a new password (None: with no password). Raises NotFound,
+        WeakPassword."""
+        password_hash = None if password is None else await self._passwords.hash(password)
+        await self._store.get_account(user_id)
+
+        async def open_again(txn: Transaction) -> None:
+            await self._store.set_active(txn, user_id)
+            await self._store.set_password_hash(txn, user_id, password_hash)
+            await self.add_profile(txn, user_id)
+            txn.on_commit(lambda: self._tokens.forget_user(user_id))
+
+        await self._db.write(open_again)
+        for activated in self._hooks.activated:
+            activated(user_id)
+
+    async def set_user_type(self, user_id: str, user_type: str | None) -> None:
+        """For operators. Raises NotFound."""
+        await self._store.get_account(user_id)
+        await self._db.write(lambda txn: self._store.set_user_type(txn, user_id, user_type))
 
     async def set_flag(self, user_id: str, flag: Flag, value: bool) -> None:
         """For operators. Raises NotFound."""

@@ -22,6 +22,9 @@ SessionOpened = Callable[[Transaction, str, str], Awaitable[None]]
 PasswordChanged = Callable[[Transaction, str], Awaitable[None]]
 """(txn, user_id) in the transaction that changes a password."""
 
+AccountActivated = Callable[[str], None]
+"""(user_id) after a deactivated account was opened again."""
+
 ProfileChanged = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
 """(user_id, field, whole profile) after a profile has changed: rooms get new member events."""
 
@@ -51,6 +54,7 @@ class UserHooks:
     session_opened: list[SessionOpened] = field(default_factory=list)
     password_changed: list[PasswordChanged] = field(default_factory=list)
     deactivated: list[AccountDeactivated] = field(default_factory=list)
+    activated: list[AccountActivated] = field(default_factory=list)
     profile_changed: list[ProfileChanged] = field(default_factory=list)
     pushers_changed: list[PushersChanged] = field(default_factory=list)
     list_emails: ListEmails | None = None  # None: this server sends no e-mails

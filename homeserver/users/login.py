@@ -15,14 +15,17 @@ from homeserver.protocol.identifiers import ServerName, UserId, domain_of, parse
 from homeserver.storage.access_tokens import AccessTokenStore
 from homeserver.storage.accounts import AccountStore
 from homeserver.storage.database import Database, Transaction
+from homeserver.storage.threepids import ThreepidStore
 from homeserver.users.access_tokens import AccessTokens, IssuedTokens
 from homeserver.users.appservices import Appservice
 from homeserver.users.devices import Devices, check_display_name, new_device_id
 from homeserver.users.hooks import UserHooks
 from homeserver.users.interactive_auth import Operation
+from homeserver.users.operator_logins import OperatorLogins
 from homeserver.users.passwords import PasswordCheck
 from homeserver.users.requester import Requester
 from homeserver.users.secret_tokens import hash_of, new_token
+from homeserver.users.threepids import PHONE, canonical_threepid
 
 LOGIN_TOKEN_LIFETIME_MS = 120_000
 """Spec: "`120000` (2 minutes) is recommended as a default."""
@@ -65,6 +68,7 @@ class Logins:
         db: Database,
         accounts: AccountStore,
         token_store: AccessTokenStore,
+        threepids: ThreepidStore,
         tokens: AccessTokens,
         devices: Devices,
         passwords: PasswordCheck,
@@ -76,11 +80,13 @@ class Logins:
         self._db = db
         self._accounts = accounts
         self._token_store = token_store
+        self._threepids = threepids
         self._tokens = tokens
         self._devices = devices
         self._passwords = passwords
         self._clock = clock
         self._server_name = server_name
+        self.operator_logins: OperatorLogins | None = None
 
     async def log_in_with_password(self, user: str, password: str, wish: LoginWish, client_address: str) -> Login:
         """`user`: a user id or its localpart. Raises Forbidden (the same for every reason), UserDeactivated when the
@@ -140,11 +146,18 @@ class Logins:
 
     async def log_out(self, requester: Requester) -> None:
         """The requester's device, with all that belongs to it. An application service's own token is no session."""
+        if requester.operator is not None and self.operator_logins is not None:
+            await self.operator_logins.end(requester)
+            return
         if requester.device_id is not None and requester.appservice_id is None:
             await self._devices.delete_devices(requester.user_id, [requester.device_id])
 
     async def log_out_everywhere(self, requester: Requester) -> None:
-        """Every device of the user."""
+        """Every device of the user, and what the user opened as others. Raises Forbidden for an operator."""
+        if requester.operator is not None:
+            raise Forbidden("This token can only be logged out alone.")
+        if requester.is_admin and self.operator_logins is not None:
+            await self.operator_logins.end_all_of(requester.user_id)
         await self._devices.delete_all_devices(requester.user_id)
 
     def user_id_of(self, user: str) -> UserId:
@@ -155,12 +168,24 @@ class Logins:
         except InvalidParam:
             raise Forbidden(_WRONG) from None
 
+    async def find_identified(self, body: Mapping[str, Any]) -> str | None:
+        """The user that a login or `auth` object names: a user id or localpart, or by an address of theirs; None if it
+        names nobody. For an address that nobody has, a user id that nobody can have, so that the answer takes as long
+        as any other (row F07). Raises BadJson, InvalidParam."""
+        named = identified_threepid(body)
+        if named is None:
+            return identified_user(body)
+        medium, address = named
+        owner = await self._threepids.find_owner(medium, address)
+        # Capitals are in no name that can be registered.
+        return owner or f"@NOBODY-{hash_of(f'{medium} {address}')[:32]}:{self._server_name}"
+
     async def check_password_stage(self, operation: Operation, auth: Mapping[str, Any]) -> str:
         """m.login.password of user-interactive authentication: the password of whoever is logged in (row F04)."""
         password = auth.get("password")
         if not isinstance(password, str):
             raise BadJson("'auth.password' must be a string.")
-        user = identified_user(auth)
+        user = await self.find_identified(auth)
         if not operation.user_id or (user is not None and self.user_id_of(user) != operation.user_id):
             raise Forbidden("This is not the user who is logged in.")
         if not await self._passwords.is_right(operation.user_id, password, operation.client_address):
@@ -198,11 +223,30 @@ def identified_user(body: Mapping[str, Any]) -> str | None:
     if not isinstance(identifier, dict):
         raise BadJson("'identifier' must be an object.")
     if identifier.get("type") != "m.id.user":
-        raise InvalidParam("This server knows users by 'm.id.user' identifiers only.")
+        raise InvalidParam("'identifier.type' must be one of m.id.user, m.id.thirdparty and m.id.phone.")
     user = identifier.get("user")
     if not isinstance(user, str):
         raise BadJson("'identifier.user' must be a string.")
     return user
+
+
+def identified_threepid(body: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The (medium, canonical address) that names the user, where no user id does; also in the old form, beside
+    `identifier`. An address that is none is one that nobody has. Raises BadJson."""
+    identifier = body.get("identifier", body if "medium" in body else None)
+    if not isinstance(identifier, dict) or identifier.get("type") == "m.id.user":
+        return None
+    if identifier.get("type") == "m.id.phone":
+        medium, address = PHONE, identifier.get("phone", identifier.get("number"))
+    elif "medium" in identifier:
+        medium, address = identifier["medium"], identifier.get("address")
+    else:
+        return None
+    if not isinstance(medium, str) or not isinstance(address, str):
+        raise BadJson("An address that names a user has a 'medium' and an 'address', which are strings.")
+    if medium == PHONE:
+        address = "".join(character for character in address if character not in "+ -()./")
+    return medium, canonical_threepid(medium, address) or address
 
 
 def check_wish(wish: LoginWish) -> None:

@@ -13,6 +13,7 @@ class Requester:
 
     `token_id` is the stored access token's row id (None for application services).
     `appservice_id` is set when an as_token was used, whether as the service's own sender or masquerading.
+    `operator` is the administrator who acts as the user (`users/operator_logins.py`).
     """
 
     user_id: str
@@ -22,6 +23,7 @@ class Requester:
     is_admin: bool = False
     is_suspended: bool = False
     appservice_id: str | None = None
+    operator: str | None = None
 
     def check_not_suspended(self) -> None:
         """Raises UserSuspended. Spec: "Account suspension" lists what must be refused to a suspended account."""

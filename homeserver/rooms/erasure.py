@@ -41,6 +41,10 @@ class Erasure:
             part = positions
             await self._db.write(lambda txn, part=part: self._purges.remove_from_search(txn, part))  # type: ignore[misc]
 
+    def forget(self, user_id: str) -> None:
+        """The account was opened again."""
+        self._erased.discard(user_id)
+
     def is_erased(self, user_id: str) -> bool:
         return user_id in self._erased
 

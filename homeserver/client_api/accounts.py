@@ -1,17 +1,24 @@
-"""The account of whoever asks: who am I, password, deactivation, contact addresses."""
+"""The account of whoever asks: who am I, password, deactivation."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
 from homeserver.client_api.interactive_auth import operation_of
+from homeserver.http.pages import language_of
 from homeserver.http.parsing import convert, parse_object
 from homeserver.http.request import Request, Response
-from homeserver.protocol.errors import Forbidden, ThreepidDenied, ThreepidMediumNotSupported
+from homeserver.protocol.errors import Forbidden, GuestAccessForbidden, MissingToken
 from homeserver.users.accounts import Accounts
+from homeserver.users.identity_servers import parse_id_server
 from homeserver.users.interactive_auth import InteractiveAuth
+from homeserver.users.password_resets import PasswordResets
+from homeserver.users.threepids import Threepids
 
 _PASSWORD = [["m.login.password"]]
+_EMAIL = [["m.login.email.identity"]]
 
 
 class _PasswordBody(msgspec.Struct):
@@ -24,17 +31,16 @@ class _DeactivateBody(msgspec.Struct):
     id_server: str | None = None
 
 
-class _ThreepidBody(msgspec.Struct):
-    medium: str
-    address: str
-
-
 class AccountApi:
     """/account."""
 
-    def __init__(self, accounts: Accounts, interactive_auth: InteractiveAuth) -> None:
+    def __init__(
+        self, accounts: Accounts, interactive_auth: InteractiveAuth, resets: PasswordResets, threepids: Threepids
+    ) -> None:
         self._accounts = accounts
         self._interactive_auth = interactive_auth
+        self._resets = resets
+        self._threepids = threepids
 
     async def get_whoami(self, request: Request) -> Response:
         requester = request.user
@@ -44,42 +50,45 @@ class AccountApi:
         return Response(members)
 
     async def change_password(self, request: Request) -> Response:
+        """With a token, by the old password; without one, by an e-mail to an address of the account."""
         body = parse_object(request)
         wanted = convert(body, _PasswordBody)
         self._accounts.check_new_password(wanted.new_password)
-        if request.user.appservice_id is not None:
+        requester = request.requester
+        if requester is None:
+            await self._reset_password(request, body, wanted)
+            return Response({})
+        if requester.is_guest:
+            raise GuestAccessForbidden("Guests have no password; register an account first.")
+        if requester.appservice_id is not None:
             raise Forbidden("Application services do not manage passwords.")
         await self._interactive_auth.check(operation_of(request, body), _PASSWORD)
         await self._accounts.change_password(
-            request.user.user_id,
+            requester.user_id,
             wanted.new_password,
-            keep_device=request.user.device_id,
+            keep_device=requester.device_id,
             logout_devices=wanted.logout_devices,
         )
         return Response({})
+
+    async def _reset_password(self, request: Request, body: dict[str, Any], wanted: _PasswordBody) -> None:
+        if not self._resets.can_reset:
+            raise MissingToken("This needs an access token: this server cannot reset passwords by e-mail.")
+        proved = await self._interactive_auth.check(operation_of(request, body), _EMAIL)
+        await self._resets.reset(
+            proved.stages["m.login.email.identity"],
+            wanted.new_password,
+            logout_devices=wanted.logout_devices,
+            language=language_of(request),
+        )
 
     async def deactivate_account(self, request: Request) -> Response:
         """Application services end the accounts of their own ghosts without further authentication."""
         body = parse_object(request, allow_empty=True)
         wanted = convert(body, _DeactivateBody)
+        id_server = None if wanted.id_server is None else parse_id_server(wanted.id_server)
         if request.user.appservice_id is None:
             await self._interactive_auth.check(operation_of(request, body), _PASSWORD)
+        result = await self._threepids.unbind_all(request.user.user_id, id_server)
         await self._accounts.deactivate(request.user.user_id, erase=wanted.erase)
-        return Response({"id_server_unbind_result": "success"})
-
-    async def get_threepids(self, request: Request) -> Response:
-        """This server keeps no addresses, so that the list is empty."""
-        return Response({"threepids": []})
-
-    async def refuse_threepid(self, request: Request) -> Response:
-        """Adding or binding an address: capability m.3pid_changes is off."""
-        raise ThreepidDenied("This server does not keep e-mail addresses or phone numbers.")
-
-    async def refuse_threepid_token(self, request: Request) -> Response:
-        """Every .../requestToken."""
-        raise ThreepidMediumNotSupported("This server does not send e-mails or text messages.")
-
-    async def remove_threepid(self, request: Request) -> Response:
-        """Removing or unbinding an address: there is none, so there is nothing left to unbind."""
-        convert(parse_object(request), _ThreepidBody)
-        return Response({"id_server_unbind_result": "success"})
+        return Response({"id_server_unbind_result": result})

@@ -14,7 +14,7 @@ from homeserver.users.access_tokens import AccessTokens
 from homeserver.users.appservices import Appservice
 from homeserver.users.authentication import Authentication
 from homeserver.users.interactive_auth import InteractiveAuth
-from homeserver.users.login import Login, Logins, LoginWish, identified_user
+from homeserver.users.login import Login, Logins, LoginWish
 from homeserver.users.requester import Requester
 
 
@@ -66,11 +66,11 @@ class LoginApi:
             if login.password is None:
                 raise MissingParam("'password' is missing.")
             opened = await self._logins.log_in_with_password(
-                _user_of(body), login.password, wish, request.client_address
+                await self._user_of(body), login.password, wish, request.client_address
             )
         elif login.type == "m.login.application_service":
             opened = await self._logins.log_in_as_appservice(
-                appservice_of(request, self._authentication), _user_of(body), wish
+                appservice_of(request, self._authentication), await self._user_of(body), wish
             )
         elif login.type == "m.login.token":
             if login.token is None:
@@ -114,6 +114,12 @@ class LoginApi:
             even_locked=True,
         )
 
+    async def _user_of(self, body: dict[str, Any]) -> str:
+        user = await self._logins.find_identified(body)
+        if user is None:
+            raise MissingParam("'identifier' is missing.")
+        return user
+
     def _members(self, login: Login) -> dict[str, Any]:
         members = login.members()
         if self._public_base_url is not None:
@@ -132,10 +138,3 @@ def appservice_of(request: Request, authentication: Authentication) -> Appservic
     if appservice is None:
         raise UnknownToken("This is not the as_token of an application service.", soft_logout=False)
     return appservice
-
-
-def _user_of(body: dict[str, Any]) -> str:
-    user = identified_user(body)
-    if user is None:
-        raise MissingParam("'identifier' is missing.")
-    return user

@@ -17,11 +17,14 @@ from homeserver.client_api.pushers import PusherApi
 from homeserver.client_api.registration import RegistrationApi
 from homeserver.client_api.services import Services
 from homeserver.client_api.tags import TagApi
+from homeserver.client_api.threepids import ThreepidApi
 from homeserver.client_api.to_device import ToDeviceApi
 from homeserver.client_api.user_directory import UserDirectoryApi
+from homeserver.client_api.validation_sessions import ValidationApi
 from homeserver.client_api.versioned_paths import v1, v3
 from homeserver.client_api.versions import VersionApi
 from homeserver.http.routing import Auth, RateClass, Route
+from homeserver.users.validation_sessions import CONFIRM_PATH
 
 NONE, OPTIONAL, USER, GUEST, ADMIN, APPSERVICE = Auth
 READ, LOGIN, REGISTRATION, SEARCH = RateClass.READ, RateClass.LOGIN, RateClass.REGISTRATION, RateClass.SEARCH
@@ -35,6 +38,7 @@ def user_routes(services: Services) -> list[Route]:
         *login_routes(services),
         *registration_routes(services),
         *account_routes(services),
+        *threepid_routes(services),
         *moderation_routes(services),
         *device_routes(services),
         *to_device_routes(services),
@@ -87,26 +91,42 @@ def registration_routes(services: Services) -> list[Route]:
 
 
 def account_routes(services: Services) -> list[Route]:
-    api = AccountApi(services.users.accounts, services.users.interactive_auth)
-    openid = OpenIdApi(services.users.openid)
-    no_token = api.refuse_threepid_token
+    users = services.users
+    api = AccountApi(users.accounts, users.interactive_auth, users.password_resets, users.threepids)
+    openid = OpenIdApi(users.openid)
     return [
         v3("GET", "/account/whoami", api.get_whoami, GUEST, UNLIMITED, "getTokenOwner"),
-        v3("POST", "/account/password", api.change_password, USER, LOGIN, "changePassword"),
+        v3("POST", "/account/password", api.change_password, OPTIONAL, LOGIN, "changePassword"),
         v3("POST", "/account/deactivate", api.deactivate_account, USER, LOGIN, "deactivateAccount"),
-        v3("GET", "/account/3pid", api.get_threepids, USER, UNLIMITED, "getAccount3PIDs"),
-        v3("POST", "/account/3pid", api.refuse_threepid, USER, UNLIMITED, "post3PIDs"),
-        v3("POST", "/account/3pid/add", api.refuse_threepid, USER, UNLIMITED, "add3PID"),
-        v3("POST", "/account/3pid/bind", api.refuse_threepid, USER, UNLIMITED, "bind3PID"),
-        v3("POST", "/account/3pid/delete", api.remove_threepid, USER, UNLIMITED, "delete3pidFromAccount"),
-        v3("POST", "/account/3pid/unbind", api.remove_threepid, USER, UNLIMITED, "unbind3pidFromAccount"),
-        v3("POST", "/account/3pid/email/requestToken", no_token, NONE, LOGIN, "requestTokenTo3PIDEmail"),
-        v3("POST", "/account/3pid/msisdn/requestToken", no_token, NONE, LOGIN, "requestTokenTo3PIDMSISDN"),
-        v3("POST", "/account/password/email/requestToken", no_token, NONE, LOGIN, "requestTokenToResetPasswordEmail"),
-        v3("POST", "/account/password/msisdn/requestToken", no_token, NONE, LOGIN, "requestTokenToResetPasswordMSISDN"),
-        v3("POST", "/register/email/requestToken", no_token, NONE, LOGIN, "requestTokenToRegisterEmail"),
-        v3("POST", "/register/msisdn/requestToken", no_token, NONE, LOGIN, "requestTokenToRegisterMSISDN"),
         v3("POST", "/user/{user_id}/openid/request_token", openid.request_token, USER, READ, "requestOpenIdToken"),
+    ]
+
+
+def threepid_routes(services: Services) -> list[Route]:
+    users = services.users
+    api = ThreepidApi(users.threepids, users.validation_sessions, users.interactive_auth)
+    validation = ValidationApi(users.validation_sessions, users.registration)
+    add, register, password = (
+        validation.request_added_email,
+        validation.request_register_email,
+        validation.request_password_email,
+    )
+    phone = validation.request_phone
+    return [
+        v3("GET", "/account/3pid", api.get_threepids, USER, UNLIMITED, "getAccount3PIDs"),
+        v3("POST", "/account/3pid", api.post_threepid, USER, LOGIN, "post3PIDs"),
+        v3("POST", "/account/3pid/add", api.add_threepid, USER, LOGIN, "add3PID"),
+        v3("POST", "/account/3pid/bind", api.bind_threepid, USER, LOGIN, "bind3PID"),
+        v3("POST", "/account/3pid/delete", api.delete_threepid, USER, LOGIN, "delete3pidFromAccount"),
+        v3("POST", "/account/3pid/unbind", api.unbind_threepid, USER, LOGIN, "unbind3pidFromAccount"),
+        v3("POST", "/account/3pid/email/requestToken", add, NONE, LOGIN, "requestTokenTo3PIDEmail"),
+        v3("POST", "/account/3pid/msisdn/requestToken", phone, NONE, LOGIN, "requestTokenTo3PIDMSISDN"),
+        v3("POST", "/account/password/email/requestToken", password, NONE, LOGIN, "requestTokenToResetPasswordEmail"),
+        v3("POST", "/account/password/msisdn/requestToken", phone, NONE, LOGIN, "requestTokenToResetPasswordMSISDN"),
+        v3("POST", "/register/email/requestToken", register, NONE, LOGIN, "requestTokenToRegisterEmail"),
+        v3("POST", "/register/msisdn/requestToken", phone, NONE, LOGIN, "requestTokenToRegisterMSISDN"),
+        Route("GET", CONFIRM_PATH, validation.get_page, NONE, LOGIN),
+        Route("POST", CONFIRM_PATH, validation.post_page, NONE, LOGIN),
     ]
 
 

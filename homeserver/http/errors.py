@@ -36,6 +36,7 @@ _STATUS: Final[dict[type[MatrixError], int]] = {
     errors.ResourceLimitExceeded: 403,
     errors.CannotLeaveServerNoticeRoom: 403,
     errors.ThreepidDenied: 403,
+    errors.ThreepidAuthFailed: 403,
     errors.BadStatus: 502,
     errors.ConnectionFailed: 502,
     errors.ConnectionTimeout: 504,

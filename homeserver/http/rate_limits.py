@@ -219,3 +219,17 @@ class FailedLoginLimiter:
         """Take one counted try back."""
         self._accounts.give_back(account)
         self._addresses.give_back(address)
+
+
+class MessageLimiter:
+    """E-mails to one address, whoever asks for them: nobody's mailbox is filled through this server."""
+
+    def __init__(self, clock: Clock, per_hour: int) -> None:
+        self._buckets = TokenBuckets(RateLimit(per_hour / 3600, per_hour), clock)
+
+    def take(self, address: str) -> None:
+        """Count one message. Raises LimitExceeded."""
+        wait = self._buckets.wait(address)
+        if wait:
+            raise too_many(wait)
+        self._buckets.take(address)

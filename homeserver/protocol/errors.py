@@ -191,6 +191,25 @@ class ThreepidNotFound(MatrixError):
     errcode = "M_THREEPID_NOT_FOUND"
 
 
+class ThreepidAuthFailed(MatrixError):
+    """Whose address it is was not shown."""
+
+    errcode = "M_THREEPID_AUTH_FAILED"
+
+
+class RefusedElsewhere(MatrixError):
+    """Another server, asked on behalf of the client, refused with an error of its own, which is passed on. `status` is
+    what it answered."""
+
+    def __init__(self, code: str, message: str, status: int) -> None:
+        super().__init__(message[:500] or "The other server refused.")
+        self.code = code[:100]
+        self.status = status
+
+    def body(self) -> dict[str, Any]:
+        return {"errcode": self.code, "error": self.message}
+
+
 class BadAlias(MatrixError):
     errcode = "M_BAD_ALIAS"
 

@@ -124,15 +124,25 @@ class Accounts:
     ) -> None:
         """`logout_devices`: every device but `keep_device` goes, with its pushers. Raises WeakPassword."""
         password_hash = await self._passwords.hash(new_password)
+        await self._db.write(
+            lambda txn: self.set_password(
+                txn, user_id, password_hash, keep_device=keep_device, logout_devices=logout_devices
+            )
+        )
 
-        async def change(txn: Transaction) -> None:
-            await self._store.set_password_hash(txn, user_id, password_hash)
-            for changed in self._hooks.password_changed:
-                await changed(txn, user_id)
-            if logout_devices:
-                await self._devices.remove_all_devices(txn, user_id, keep=keep_device)
+    async def hash_password(self, password: str) -> str:
+        """For `set_password`. Raises WeakPassword."""
+        return await self._passwords.hash(password)
 
-        await self._db.write(change)
+    async def set_password(
+        self, txn: Transaction, user_id: str, password_hash: str, *, keep_device: str | None, logout_devices: bool
+    ) -> None:
+        """`change_password` inside a bigger transaction."""
+        await self._store.set_password_hash(txn, user_id, password_hash)
+        for changed in self._hooks.password_changed:
+            await changed(txn, user_id)
+        if logout_devices:
+            await self._devices.remove_all_devices(txn, user_id, keep=keep_device)
 
     async def deactivate(self, user_id: str, *, erase: bool) -> None:
         """The end of an account: it cannot log in, its sessions, devices, profile and settings are gone, and it leaves

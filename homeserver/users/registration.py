@@ -14,6 +14,7 @@ from typing import Any
 
 from homeserver.clock import Clock
 from homeserver.hooks import Hooks, RegistrationToCheck
+from homeserver.pages.languages import Language
 from homeserver.protocol.errors import (
     CaptchaInvalid,
     CaptchaNeeded,
@@ -35,6 +36,7 @@ from homeserver.users.appservices import Appservice, Namespaces
 from homeserver.users.interactive_auth import InteractiveAuth, Operation
 from homeserver.users.login import Login, Logins, LoginWish, check_wish
 from homeserver.users.passwords import Passwords
+from homeserver.users.validation_sessions import EmailToValidate, ValidationSessions
 
 _ALPHABET = string.ascii_lowercase + string.digits
 
@@ -43,16 +45,17 @@ _ALPHABET = string.ascii_lowercase + string.digits
 class RegistrationSettings:
     """`is_open`: people may register; `needs_token`: only with a registration token; `policies`: the documents of
     m.login.terms that must be accepted (the shape of the spec's `params`); `recaptcha_public_key`: a captcha must be
-    solved; `allows_guests`: guests may be made."""
+    solved; `allows_guests`: guests may be made; `needs_email`: people must confirm an e-mail address."""
 
     is_open: bool = False
     needs_token: bool = False
     policies: Mapping[str, Any] = field(default_factory=dict)
     recaptcha_public_key: str | None = None
     allows_guests: bool = False
+    needs_email: bool = False
 
-    def flows(self) -> list[list[str]]:
-        """The one flow that registration asks for."""
+    def flows(self, *, can_validate: bool = False) -> list[list[str]]:
+        """What registration asks for. `can_validate`: e-mail addresses can be confirmed, and people may give one."""
         stages = []
         if self.needs_token:
             stages.append("m.login.registration_token")
@@ -60,7 +63,10 @@ class RegistrationSettings:
             stages.append("m.login.recaptcha")
         if self.policies:
             stages.append("m.login.terms")
-        return [stages or ["m.login.dummy"]]
+        with_email = [*stages, "m.login.email.identity"]
+        if self.needs_email:
+            return [with_email]
+        return [stages or ["m.login.dummy"], with_email] if can_validate else [stages or ["m.login.dummy"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Registration:
         logins: Logins,
         access_tokens: AccessTokens,
         interactive_auth: InteractiveAuth,
+        validation_sessions: ValidationSessions,
         namespaces: Namespaces,
         hooks: Hooks,
         clock: Clock,
@@ -100,11 +107,20 @@ class Registration:
         self._logins = logins
         self._access_tokens = access_tokens
         self._interactive_auth = interactive_auth
+        self._validation_sessions = validation_sessions
         self._namespaces = namespaces
         self._hooks = hooks
         self._clock = clock
         self._server_name = server_name
         self._settings = settings
+
+    @property
+    def settings(self) -> RegistrationSettings:
+        return self._settings
+
+    def flows(self) -> list[list[str]]:
+        """What registration asks for now."""
+        return self._settings.flows(can_validate=self._validation_sessions.can_validate)
 
     async def register(self, operation: Operation, wish: RegistrationWish) -> Login:
         """A person registers. Raises Forbidden, InvalidUsername, UserInUse, Exclusive, WeakPassword before, and again
@@ -117,11 +133,12 @@ class Registration:
         if wish.login is not None:
             check_wish(wish.login)
         await self._check_hooks(user_id, operation.client_address)
-        proved = await self._interactive_auth.check(operation, self._settings.flows())
+        proved = await self._interactive_auth.check(operation, self.flows())
         token = proved.stages.get("m.login.registration_token") if self._settings.needs_token else None
+        sid = proved.stages.get("m.login.email.identity")
         if guest_id is not None:
-            return await self._upgrade_guest(guest_id, wish, token)
-        return await self._finish(user_id, wish, registration_token=token)
+            return await self._upgrade_guest(guest_id, wish, token, sid)
+        return await self._finish(user_id, wish, registration_token=token, email_sid=sid)
 
     async def register_guest(self, login: LoginWish, client_address: str) -> Login:
         """ "When registering a guest account, all parameters in the request body with the exception of
@@ -169,6 +186,12 @@ class Registration:
             raise UserInUse("This user name is taken.")
         return user_id
 
+    async def request_email(self, wanted: EmailToValidate, language: Language) -> str:
+        """Confirm an address before registering. Raises Forbidden where registration is closed, and what
+        `ValidationSessions.request_email` raises."""
+        self._check_open()
+        return await self._validation_sessions.request_email("register", wanted, language)
+
     async def token_is_valid(self, token: str) -> bool:
         """Whether a registration token could be used now. Raises Forbidden where registration is closed."""
         self._check_open()
@@ -195,6 +218,7 @@ class Registration:
         appservice_id: str | None = None,
         user_type: str | None = None,
         registration_token: str | None = None,
+        email_sid: str | None = None,
     ) -> Login:
         """The one place where registration makes an account: it, its use of a token and its session, or nothing."""
         if wish.login is not None:
@@ -214,6 +238,7 @@ class Registration:
             if not await self._accounts.add_account(txn, account, display_name):
                 raise UserInUse("This user name is taken.")
             await self._use_token(txn, registration_token)
+            await self._use_email(txn, email_sid, user_id)
             return await self._open_session(txn, user_id, wish)
 
         return await self._db.write(finish)
@@ -227,11 +252,14 @@ class Registration:
             raise Forbidden("The guest access token is not that of this user.")
         return UserId(known.requester.user_id)
 
-    async def _upgrade_guest(self, user_id: UserId, wish: RegistrationWish, registration_token: str | None) -> Login:
+    async def _upgrade_guest(
+        self, user_id: UserId, wish: RegistrationWish, registration_token: str | None, email_sid: str | None
+    ) -> Login:
         password_hash = None if wish.password is None else await self._passwords.hash(wish.password)
 
         async def upgrade(txn: Transaction) -> Login:
             await self._use_token(txn, registration_token)
+            await self._use_email(txn, email_sid, user_id)
             await self._account_store.set_flag(txn, user_id, "is_guest", False)
             await self._account_store.set_password_hash(txn, user_id, password_hash)
             await self._accounts.add_profile(txn, user_id)
@@ -245,6 +273,10 @@ class Registration:
             return
         if not await self._registration_tokens.use_token(txn, registration_token, self._clock.now_ms()):
             raise Forbidden("This registration token has been used up.")
+
+    async def _use_email(self, txn: Transaction, sid: str | None, user_id: UserId) -> None:
+        if sid is not None:
+            await self._validation_sessions.give_address(txn, "register", sid, user_id)
 
     async def _open_session(self, txn: Transaction, user_id: UserId, wish: RegistrationWish) -> Login:
         if wish.login is None:

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from signedjson.types import SigningKey
+
 from homeserver.clock import Clock
 from homeserver.hooks import Hooks
+from homeserver.mail.mailer import Mailer, NoMailer
+from homeserver.outbound.client import NoOutbound, Outbound
 from homeserver.protocol.identifiers import ServerName
 from homeserver.storage.access_tokens import AccessTokenStore
 from homeserver.storage.account_data import AccountDataStore
@@ -24,8 +28,10 @@ from homeserver.storage.profiles import ProfileStore
 from homeserver.storage.push_rules import PushRuleStore
 from homeserver.storage.pushers import PusherStore
 from homeserver.storage.registration_tokens import RegistrationTokenStore
+from homeserver.storage.threepids import ThreepidStore
 from homeserver.storage.to_device import ToDeviceStore
 from homeserver.storage.user_directory import UserDirectoryStore
+from homeserver.storage.validation_sessions import ValidationSessionStore
 from homeserver.stream import Announcer
 from homeserver.users.access_tokens import AccessTokens, TokenSettings
 from homeserver.users.account_data import AccountDataService
@@ -35,11 +41,13 @@ from homeserver.users.authentication import Authentication
 from homeserver.users.devices import Devices
 from homeserver.users.filters import Filters
 from homeserver.users.hooks import UserHooks
+from homeserver.users.identity_servers import IdentityServers
 from homeserver.users.interactive_auth import InteractiveAuth, Stage
 from homeserver.users.last_seen import LastSeen
 from homeserver.users.login import Logins
 from homeserver.users.moderation import Moderation
 from homeserver.users.openid import OpenId
+from homeserver.users.password_resets import PasswordResets
 from homeserver.users.passwords import GuessLimiter, PasswordCheck, Passwords, PasswordSettings, RunInThread
 from homeserver.users.presence import Presence
 from homeserver.users.profiles import Profiles
@@ -47,8 +55,10 @@ from homeserver.users.push_rules import PushRules
 from homeserver.users.pushers import Pushers
 from homeserver.users.registration import Registration, RegistrationSettings, RegistrationStages
 from homeserver.users.tags import Tags
+from homeserver.users.threepids import Threepids
 from homeserver.users.to_device import ToDevice
 from homeserver.users.user_directory import UserDirectory
+from homeserver.users.validation_sessions import EmailSettings, MessageLimiter, NoMessageLimits, ValidationSessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class UserSettings:
     passwords: PasswordSettings = field(default_factory=PasswordSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    email: EmailSettings = field(default_factory=EmailSettings)
     presence_enabled: bool = True
     directory_finds_everybody: bool = False
     push_gateways_may_be_http: bool = False
@@ -91,6 +102,10 @@ class UserServices:
     moderation: Moderation
     device_lists: DeviceListStore
     registration_tokens: RegistrationTokenStore
+    threepids: Threepids
+    validation_sessions: ValidationSessions
+    identity_servers: IdentityServers
+    password_resets: PasswordResets
 
     def forget_all(self) -> None:
         """Drop what is in memory, because another process may have changed anything."""
@@ -100,6 +115,7 @@ class UserServices:
 
     async def close(self) -> None:
         """Write what is only in memory and stop the timers."""
+        await self.validation_sessions.settle()
         await self.last_seen.flush()
         self.last_seen.close()
         self.presence.close()
@@ -116,8 +132,13 @@ def build_user_services(
     appservices: AppserviceRegistry | None = None,
     namespaces: Namespaces | None = None,
     run_in_thread: RunInThread = asyncio.to_thread,
+    mailer: Mailer | None = None,
+    message_limiter: MessageLimiter | None = None,
+    outbound: Outbound | None = None,
+    signing_key: SigningKey | None = None,
 ) -> UserServices:
-    """`guesses` limits wrong passwords. Without `appservices` there are none."""
+    """`guesses` limits wrong passwords, `message_limiter` e-mails to one address. Without `appservices` there are none;
+    `signing_key` signs requests to identity servers."""
     hooks = hooks or Hooks()
     user_hooks = UserHooks()
     server_name = settings.server_name
@@ -125,7 +146,7 @@ def build_user_services(
     account_data_store, push_rule_store, filter_store = AccountDataStore(db), PushRuleStore(db), FilterStore(db)
     profile_store, directory_store = ProfileStore(db), UserDirectoryStore(db)
     to_device_store, pusher_store, device_lists = ToDeviceStore(db), PusherStore(db), DeviceListStore(db)
-    registration_tokens = RegistrationTokenStore(db)
+    registration_tokens, threepid_store = RegistrationTokenStore(db), ThreepidStore(db)
 
     tokens = AccessTokens(db, token_store, account_store, clock, settings.tokens)
     last_seen = LastSeen(db, device_store, clock)
@@ -152,14 +173,28 @@ def build_user_services(
         push_rule_store,
         filter_store,
         pusher_store,
+        threepid_store,
         devices,
         tokens,
         passwords,
         clock,
         user_hooks,
     )
-    logins = Logins(db, account_store, token_store, tokens, devices, password_check, clock, server_name, user_hooks)
-    stages = _stages(logins, RegistrationStages(registration_tokens, hooks, clock))
+    logins = Logins(
+        db, account_store, token_store, threepid_store, tokens, devices, password_check, clock, server_name, user_hooks
+    )
+    validation_sessions = ValidationSessions(
+        db,
+        ValidationSessionStore(db),
+        threepid_store,
+        mailer or NoMailer(),
+        message_limiter or NoMessageLimits(),
+        clock,
+        server_name,
+        settings.email,
+    )
+    identity_servers = IdentityServers(outbound or NoOutbound(), server_name, signing_key)
+    stages = _stages(logins, RegistrationStages(registration_tokens, hooks, clock), validation_sessions)
     interactive_auth = InteractiveAuth(db, InteractiveSessionStore(db), clock, stages, _params(settings.registration))
     authentication = Authentication(tokens, accounts, device_store, appservices or NoAppservices(), last_seen, clock)
     registration = Registration(
@@ -171,6 +206,7 @@ def build_user_services(
         logins,
         tokens,
         interactive_auth,
+        validation_sessions,
         namespaces or NoAppservices(),
         hooks,
         clock,
@@ -218,16 +254,25 @@ def build_user_services(
         moderation=Moderation(accounts, account_store, devices, server_name),
         device_lists=device_lists,
         registration_tokens=registration_tokens,
+        threepids=Threepids(db, threepid_store, validation_sessions, identity_servers, pusher_store, clock, user_hooks),
+        validation_sessions=validation_sessions,
+        identity_servers=identity_servers,
+        password_resets=PasswordResets(
+            db, accounts, account_store, threepid_store, validation_sessions, tokens, server_name
+        ),
     )
 
 
-def _stages(logins: Logins, registration: RegistrationStages) -> Mapping[str, Stage]:
+def _stages(
+    logins: Logins, registration: RegistrationStages, validation_sessions: ValidationSessions
+) -> Mapping[str, Stage]:
     return {
         "m.login.password": logins.check_password_stage,
         "m.login.dummy": registration.check_dummy,
         "m.login.terms": registration.check_terms,
         "m.login.recaptcha": registration.check_captcha,
         "m.login.registration_token": registration.check_token,
+        "m.login.email.identity": validation_sessions.check_email_stage,
     }
 
 

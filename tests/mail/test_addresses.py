@@ -23,7 +23,8 @@ def test_addresses_are_folded(typed: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "@", "a@", "@b", "a@b@c", "a b@c.d", "a@b..c", "a@b.", "<a@b.c>", "mailto:a@b.c", "a@b.c\nx", "a" * 300]
+    "text",
+    ["", "@", "a@", "@b", "a@b@c", "a b@c.d", "a@b..c", "a@b.", "<a@b.c>", "mailto:a@b.c", "a@b.c\nx", "a" * 300],
 )
 def test_other_text_is_no_address(text: str) -> None:
     assert canonical_address(text) is None

@@ -1,6 +1,7 @@
-"""Bundles the spec's OpenAPI files (split YAML) into the one JSON file that `openapi.py` reads.
+"""Bundles the spec's OpenAPI files (split YAML) into the JSON files that tests read.
 
-Kept: every operation with the schemas of its JSON answers. Dropped: prose, examples, request bodies and parameters.
+`openapi.json`: every operation with the schemas of its JSON answers. `openapi_requests.json`: what a request of the
+Client-Server API may be, that is who may ask, its parameters and its body. Dropped: prose and examples.
 The spec is © The Matrix.org Foundation C.I.C. and contributors, Apache License 2.0; the bundle says so and from where.
 """
 
@@ -28,6 +29,8 @@ Json = Any
 class Bundler:
     """Walks the operations of a spec folder (with `api/` and `event-schemas/`) and collects what they refer to."""
 
+    holds = "Schemas of the answers of every operation"
+
     def __init__(self, spec: Path) -> None:
         self._spec = spec.resolve()
         self._load = cache(_load_yaml)
@@ -38,7 +41,7 @@ class Bundler:
         operations = [row for api in APIS for row in self._operations_of(api)]
         return {
             "about": (
-                "Schemas of the answers of every operation of the Matrix specification, bundled by "
+                f"{self.holds} of the Matrix specification, bundled by "
                 "scripts/bundle_openapi from the repository matrix-org/matrix-spec (folder data/), without its prose. "
                 "Copyright The Matrix.org Foundation C.I.C. and contributors. Licensed under the Apache License, "
                 "Version 2.0."
@@ -128,9 +131,56 @@ class Bundler:
         return ((file.parent / place).resolve() if place else file), pointer.strip("/")
 
 
-def write_bundle(spec: Path, destination: Path) -> None:
+class RequestBundler(Bundler):
+    """The other half: requests of the Client-Server API."""
+
+    holds = "Schemas of the requests of the Client-Server operations"
+
+    def _operations_of(self, api: str) -> list[dict[str, Json]]:
+        return super()._operations_of(api) if api == "client-server" else []
+
+    def _operation(self, api: str, file: Path, method: str, path: str, operation: Json) -> dict[str, Json]:
+        item = self._load(file)["paths"][path.removeprefix(self._base(file))]
+        parameters = [
+            self._parameter(file, one) for one in (*item.get("parameters", ()), *operation.get("parameters", ()))
+        ]
+        return {
+            "method": method.upper(),
+            "path": path,
+            "operation": operation["operationId"],
+            "security": sorted(
+                {scheme for choice in operation.get("security", ()) for scheme in choice or ("nothing",)}
+            ),
+            "parameters": parameters,
+            "body": self._body(file, operation.get("requestBody")),
+        }
+
+    def _base(self, file: Path) -> str:
+        base: str = self._load(file)["servers"][0]["variables"].get("basePath", {}).get("default", "")
+        return base
+
+    def _parameter(self, file: Path, parameter: Json) -> Json:
+        holder, parameter = self._follow(file, parameter)
+        return {
+            "in": parameter["in"],
+            "name": parameter["name"],
+            "required": parameter.get("required", False),
+            "schema": self._schema(holder, parameter.get("schema", {})),
+        }
+
+    def _body(self, file: Path, body: Json) -> Json:
+        if body is None:
+            return None
+        holder, body = self._follow(file, body)
+        content = body.get("content", {})
+        if "application/json" not in content:
+            return {"not_json": sorted(content)}
+        return self._schema(holder, content["application/json"].get("schema", {}))
+
+
+def write_bundle(spec: Path, destination: Path, kind: type[Bundler] = Bundler) -> None:
     """Write the bundle of a spec folder, one definition or operation a line so that changes can be read."""
-    bundle = Bundler(spec).bundle()
+    bundle = kind(spec).bundle()
     lines = ["{"]
     lines += [f"{json.dumps(key)}: {_compact(bundle[key])}," for key in ("about", "source")]
     lines += ['"operations": [', ",\n".join(_compact(row) for row in bundle["operations"]), "],"]

@@ -1,0 +1,238 @@
+"""Asks and judges: so many requests, several at a time, each answer held against the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import random
+import re
+import time
+import traceback
+from collections import Counter
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from tests.end_to_end.fuzz import nasty
+from tests.end_to_end.fuzz.operations import Operation, operations
+from tests.end_to_end.fuzz.values import Values
+from tests.end_to_end.fuzz.world import Person, World
+from tests.support.http import Answer
+from tests.support.openapi import validate_answer
+
+WORKERS = 12
+SECONDS_FOR_ONE = 20.0
+"""Of real time. The server's own clock runs faster: see `_pass_time`."""
+LARGE_ANSWER = 30_000
+DELIBERATE = {"M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT", "M_NOT_YET_UPLOADED"}
+"""Errors of 502 and 504: a third party is at fault."""
+
+TOLERATED = ("$.algorithm: ",)
+"""A key backup may have an algorithm that the specification does not list yet: the server only keeps it."""
+
+_asked: ContextVar[str] = ContextVar("asked", default="(not in a request)")
+
+
+@dataclass
+class Report:
+    """What a run found. `findings` by signature, the first of each; `statuses` by operation."""
+
+    seed: int
+    requests: int = 0
+    seconds: float = 0.0
+    findings: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    statuses: dict[str, Counter[int]] = field(default_factory=dict)
+
+    def add(self, signature: str, text: str) -> None:
+        self.counts[signature] += 1
+        self.findings.setdefault(signature, text)
+
+    def __str__(self) -> str:
+        lines = [f"{self.requests} requests in {self.seconds:.0f} s, seed {self.seed}: {len(self.findings)} findings"]
+        lines += [f"--- {self.counts[name]} x {name}\n{text}" for name, text in self.findings.items()]
+        return "\n".join(lines)
+
+
+class _Listener(logging.Handler):
+    """Every traceback and every error in a log is a finding."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR and not record.exc_info and record.name != "py.warnings":
+            return
+        text = record.getMessage()
+        last = text.splitlines()[0][:120] if text else ""
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            frames = traceback.extract_tb(error.__traceback__)
+            where = next((one for one in reversed(frames) if "/homeserver/" in one.filename), None)
+            last = (
+                f"{type(error).__name__} at {where.filename.rpartition('/homeserver/')[2]}:{where.lineno}"
+                if where
+                else repr(error)[:100]
+            )
+            text += "\n" + "".join(traceback.format_exception(error))[-3_000:]
+        self._report.add(f"log: {last}", f"{_asked.get()}\n{text}")
+
+
+async def run(world: World, requests: int, seed: int, *, workers: int = WORKERS) -> Report:
+    """Ask `requests` times. With one worker the same seed asks the same, as far as ids are not random."""
+    report = Report(seed)
+    table = operations(world.routes)
+    listener = _Listener(report)
+    logging.getLogger().addHandler(listener)
+    logging.captureWarnings(True)
+    began = time.monotonic()
+    clock = asyncio.create_task(_pass_time(world))
+    try:
+        shares = [requests // workers + (number < requests % workers) for number in range(workers)]
+        crew = (_work(world, table, report, f"{seed}/{number}", share) for number, share in enumerate(shares))
+        await asyncio.gather(*crew)
+        gc.collect()  # "Task exception was never retrieved" is said when the task goes
+        _asked.set("(the look at the server's health after the run)")
+        try:
+            await asyncio.wait_for(world.check_health(), 60)
+        except (AssertionError, TimeoutError) as error:
+            report.add("health", f"{type(error).__name__}: {error}")
+    finally:
+        clock.cancel()
+        report.seconds = time.monotonic() - began
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(listener)
+    return report
+
+
+async def _pass_time(world: World) -> None:
+    """Fifty seconds of the server's in one of ours."""
+    while True:
+        await world.server.clock.advance(1.0)
+        await asyncio.sleep(0.02)
+
+
+async def _work(world: World, table: list[Operation], report: Report, seed: str, requests: int) -> None:
+    chance = random.Random(seed)
+    values = Values(chance, world.pool)
+    for _ in range(requests):
+        operation = chance.choice(table)
+        person = world.somebody(chance, operation.auth)
+        if person.is_dead:
+            world.server.client.address = f"203.0.113.{chance.randrange(1, 255)}"
+            await world.revive(person)
+        await _ask(world, operation, person, values, report)
+        report.requests += 1
+
+
+async def _ask(world: World, operation: Operation, person: Person, values: Values, report: Report) -> None:
+    chance = values.chance
+    values.asked_by(person.user_id, person.device_id)
+    path, specified, given = _path(operation, values)
+    query = [*person.query, *values.query(operation)]
+    method = operation.method
+    target = path + ("?" + urlencode(query, errors="surrogatepass") if query else "")
+    body = _body(operation, values, given)
+    headers = {} if chance.random() < 0.9 else {"content-type": nasty.text(chance)[:100], "range": "bytes=0-5"}
+    said = f"{method} {target} as {person.kind} {person.user_id}\nbody {body[:2_000]!r}"
+    _asked.set(said)
+    world.server.client.address = f"2001:db8::{chance.randrange(65_536):x}"
+    try:
+        async with asyncio.timeout(SECONDS_FOR_ONE):
+            answer = await world.server.client.request(method, target, body=body, token=person.token, headers=headers)
+    except TimeoutError:
+        report.add(f"hang: {operation.name}", f"{said}\nno answer in {SECONDS_FOR_ONE:.0f} s")
+        return
+    except Exception as error:
+        report.add(f"raised: {operation.name} {type(error).__name__}", f"{said}\n{traceback.format_exc()[-3_000:]}")
+        return
+    report.statuses.setdefault(operation.name, Counter())[answer.status] += 1
+    content = _judge(method, specified, answer, report, operation, said, chance)
+    if answer.status < 300 and content is not None:
+        world.pool.learn(content)
+        _learn_rooms(world, operation, person, given.get("room_id"), content)
+    elif isinstance(content, dict):
+        if content.get("errcode") in ("M_UNKNOWN_TOKEN", "M_USER_LOCKED") and person.kind in ("user", "admin", "guest"):
+            person.is_dead = True
+        if "session" in content:
+            world.pool.learn(content)
+
+
+def _learn_rooms(world: World, operation: Operation, person: Person, room: str | None, content: Any) -> None:
+    """Which rooms somebody is in, and which events are in a room."""
+    if operation.name in ("createRoom", "joinRoom", "joinRoomById") and person.user_id:
+        world.pool.add(f"room of {person.user_id}", content["room_id"])
+    if operation.name == "getJoinedRooms":
+        world.pool.add(f"room of {person.user_id}", *content["joined_rooms"])
+    if room is not None and isinstance(content, dict):
+        events = [content, *content.get("chunk", ())] if isinstance(content.get("chunk", ()), list) else [content]
+        for event in events:
+            if isinstance(event, dict) and isinstance(event.get("event_id"), str):
+                world.pool.add(f"event of {room}", event["event_id"])
+
+
+def _path(operation: Operation, values: Values) -> tuple[str, str, dict[str, str]]:
+    """The path to ask, the specification's path for the same, and the values in it."""
+    given: dict[str, str] = {}
+    template = operation.paths[0] if values.chance.random() < 0.8 else values.chance.choice(operation.paths)
+    for name in re.findall(r"{(\w+)\??}", template):
+        given[name] = values.path_value(name)
+    filled = {name: quote(value[:3_000], safe="", errors="surrogatepass") for name, value in given.items()}
+    specified = operation.paths[0]
+    if set(re.findall(r"{(\w+)\??}", specified)) != set(given):
+        specified = template
+    return _filled(template, filled), _filled(specified, filled), given
+
+
+def _filled(template: str, values: dict[str, str]) -> str:
+    return re.sub(r"{(\w+)\??}", lambda found: values[found[1]], template)
+
+
+def _body(operation: Operation, values: Values, given: dict[str, str]) -> bytes:
+    chance = values.chance
+    if operation.takes_file:
+        return chance.choice((b"", b"\x89PNG\r\n\x1a\n" + chance.randbytes(50), b"hello", chance.randbytes(10_000)))
+    if not operation.bodies:
+        return b"" if chance.random() < 0.97 else b"{}"
+    made = values.body(operation, given)
+    if chance.random() < 0.35:
+        made = nasty.spoil(made, chance)
+    encoded = json.dumps(made, ensure_ascii=chance.random() < 0.3).encode("utf-8", "surrogatepass")
+    return nasty.raw(encoded, chance) if chance.random() < 0.05 else encoded
+
+
+def _judge(
+    method: str, path: str, answer: Answer, report: Report, operation: Operation, said: str, chance: random.Random
+) -> Any:
+    """The decoded answer, or None when it is no JSON."""
+    shown = f"{said}\nanswer {answer.status} {answer.body[:1_500]!r}"
+    for name, value in answer.headers.items():
+        if "\r" in value or "\n" in value or not value.isascii():
+            report.add(f"header: {operation.name} {name}", shown)
+    content: Any = None
+    if answer.headers.get("content-type", "").startswith("application/json"):
+        try:
+            content = answer.json
+        except ValueError:
+            report.add(f"not JSON: {operation.name}", shown)
+            return None
+    if answer.status >= 500:
+        is_deliberate = isinstance(content, dict) and content.get("errcode") in DELIBERATE
+        if not is_deliberate:
+            report.add(f"{answer.status}: {operation.name}", shown)
+        return content
+    if answer.status == 206 or (len(answer.body) > LARGE_ANSWER and chance.random() < 0.9):
+        return content
+    try:
+        validate_answer(method, path, answer.status, content if content is not None else answer.body)
+    except AssertionError as error:
+        if any(reason in str(error) for reason in TOLERATED):
+            return content
+        if answer.status == 401 and isinstance(content, dict) and "flows" in content:
+            return content  # interactive authentication on a path that the specification does not have
+        report.add(f"schema: {operation.name} {answer.status} {str(error).splitlines()[-1][:90]}", f"{shown}\n{error}")
+    return content

@@ -1,0 +1,35 @@
+"""A run of the fuzzer on each database; docs/attacks.tsv knows it as D06. Longer ones are made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from homeserver.storage.database import Database
+from tests.end_to_end.fuzz.operations import operations, requests_of_the_specification
+from tests.end_to_end.fuzz.run import run
+from tests.end_to_end.fuzz.world import make_world
+
+pytestmark = pytest.mark.end_to_end
+
+REQUESTS = 10_000
+SEED = 20_261_124
+
+
+@pytest.mark.timeout(300)
+async def test_D06_no_request_makes_the_server_fail_hang_or_disagree_with_itself(
+    database: Database, tmp_path: Path
+) -> None:
+    world = await make_world(database, tmp_path)
+    try:
+        report = await run(world, REQUESTS, SEED)
+    finally:
+        await world.server.homeserver.close()
+    assert not report.findings, str(report)
+    asked = set(report.statuses)
+    missed = {operation.name for operation in operations(world.routes)} - asked
+    assert not missed, f"never asked: {missed}"
+    assert len(asked) >= len(requests_of_the_specification()) - 1
+    successful = {name for name, statuses in report.statuses.items() if any(status < 400 for status in statuses)}
+    assert len(successful) > len(asked) // 2, "the requests do not get past the door any more"

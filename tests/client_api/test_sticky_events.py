@@ -111,7 +111,7 @@ async def test_redacted_and_ignored_stick_no_more(server: Server) -> None:
     for number in range(30):
         await alice.say(room_id, f"{number}")
     assert sticky_ids(await bob.sync(), room_id) == [kept]
-    ignored = {"ignored_users": {alice.user_id: {}}}
+    ignored: dict[str, Any] = {"ignored_users": {alice.user_id: {}}}
     await bob.put(f"/user/{bob.user_id}/account_data/m.ignored_user_list", ignored)
     bob.since = None
     assert sticky_ids(await bob.sync(), room_id) == []

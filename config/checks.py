@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from config.problems import Problem
 from config.secret import weakness
-from config.settings import Listener, Mail, Registration, Settings, Webchat
+from config.settings import Listener, Mail, Outbound, Registration, Settings, Webchat
 
 # Spec: appendices, "Server Name": a DNS name, an IPv4 literal or an IPv6 literal in brackets, and maybe a port.
 SERVER_NAME = re.compile(r"^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,255})(?::[0-9]{1,5})?$")
@@ -32,6 +32,7 @@ def check(settings: Settings) -> Iterator[Problem]:
     yield from check_database(settings)
     yield from check_registration(settings.registration)
     yield from check_mail(settings.mail)
+    yield from check_outbound(settings.outbound)
     if settings.turn.uris and settings.turn.shared_secret is None:
         yield Problem("turn.shared_secret", "expected the relays' secret, since turn.uris names relays")
     yield from check_webchat(settings.webchat, settings.server_name, settings.listeners)
@@ -93,6 +94,19 @@ def check_mail(mail: Mail) -> Iterator[Problem]:
         yield Problem("mail.security", "expected starttls or tls, since mail.password would be sent for all to read")
     if mail.sender is not None and not re.fullmatch(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+", mail.sender):
         yield Problem("mail.sender", f"expected an address, maybe as Name <name@host>, got {mail.sender!r}")
+
+
+def check_outbound(outbound: Outbound) -> Iterator[Problem]:
+    for name, networks in (("allowed", outbound.allowed_networks), ("denied", outbound.denied_networks)):
+        for place, text in enumerate(networks):
+            if not is_network(text):
+                yield Problem(
+                    f"outbound.{name}_networks[{place}]",
+                    f"expected an address or network such as 10.0.0.0/8, got {text!r}",
+                )
+    for place, port in enumerate(outbound.allowed_ports):
+        if not 1 <= port <= 65535:
+            yield Problem(f"outbound.allowed_ports[{place}]", f"expected a TCP port, got {port}")
 
 
 def check_webchat(webchat: Webchat, server_name: str, listeners: Sequence[Listener]) -> Iterator[Problem]:

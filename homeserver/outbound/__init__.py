@@ -1,0 +1,1 @@
+"""Requests that this server makes to addresses that others name."""

@@ -21,10 +21,13 @@ async def test_pusher_is_set_listed_updated_and_removed(server: UserServer) -> N
     alice = await server.register("alice")
     assert (await server.get("/pushers", token=alice.token)).json == {"pushers": []}
     assert (await server.post("/pushers/set", PUSHER, token=alice.token)).status == 200
-    assert (await server.get("/pushers", token=alice.token)).json == {"pushers": [{**PUSHER, "profile_tag": ""}]}
+    msc3881 = {"org.matrix.msc3881.enabled": True, "org.matrix.msc3881.device_id": alice.device_id}
+    assert (await server.get("/pushers", token=alice.token)).json == {
+        "pushers": [{**PUSHER, "profile_tag": "", **msc3881}]
+    }
     update = {**PUSHER, "lang": "zh", "profile_tag": "x", "data": {**PUSHER["data"], "format": "event_id_only"}}
     await server.post("/pushers/set", update, token=alice.token)
-    assert (await server.get("/pushers", token=alice.token)).json == {"pushers": [update]}
+    assert (await server.get("/pushers", token=alice.token)).json == {"pushers": [{**update, **msc3881}]}
     removal = {"app_id": "org.example", "pushkey": "key", "kind": None}
     for _ in range(2):
         assert (await server.post("/pushers/set", removal, token=alice.token)).status == 200

@@ -79,6 +79,9 @@ class Connections:
                 if not way.is_new and method in _REPEATABLE:
                     continue  # the other side had closed the kept connection
                 raise OutboundFailed("not reached", f"{target.host} cannot be asked ({_name_of(error)}).") from None
+            except asyncio.CancelledError:
+                way.abort()  # the answer may have begun in the same moment
+                raise
             return Exchange(response, way)
 
     async def close(self) -> None:
@@ -132,6 +135,7 @@ class _Way:
         self._trusted = trusted
         self._pool = pool
         self._connection: Any = None
+        self._is_cut = False
         self.is_new = False
 
     def endpointForURI(self, uri: Any) -> _Endpoint:
@@ -143,10 +147,13 @@ class _Way:
 
     def _remember(self, connection: Any) -> Any:
         self._connection = connection
+        if self._is_cut:
+            connection.abort()
         return connection
 
     def abort(self) -> None:
         """Cut the connection at once, whatever the other side still wants to say."""
+        self._is_cut = True
         if self._connection is not None:
             self._connection.abort()
 

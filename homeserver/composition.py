@@ -19,8 +19,11 @@ from homeserver.appservice_api.registry import Registry
 from homeserver.appservice_api.routes import appservice_routes
 from homeserver.appservice_api.services import AppserviceServices, AskingNamespaces, build_appservice_services
 from homeserver.appservice_api.third_party import AppserviceNetworks
+from homeserver.client_api.oauth_routes import oauth_routes
+from homeserver.client_api.push_gateway import push_gateway_routes
 from homeserver.client_api.routes import routes as client_routes
 from homeserver.client_api.services import Services
+from homeserver.client_api.unsubscribing import UnsubscribePage
 from homeserver.client_api.versions import PublicFacts
 from homeserver.client_api.voip import TurnSettings
 from homeserver.clock import Clock
@@ -33,7 +36,9 @@ from homeserver.mail.mailer import Mailer, NoMailer
 from homeserver.media.services import MediaServices, MediaSettings, build_media_services
 from homeserver.metrics import Metrics
 from homeserver.notifier import Notifier
+from homeserver.oauth.services import OAuthServices, OAuthSettings, build_oauth_services
 from homeserver.outbound.client import NoOutbound, Outbound
+from homeserver.push.services import PushServices, PushSettings, build_push_services
 from homeserver.rooms.following_users import follow_users
 from homeserver.rooms.services import RoomServices, RoomSettings, build_room_services
 from homeserver.storage.database import Database
@@ -57,6 +62,8 @@ class ServerSettings:
     registration_shared_secret: str | None = None
     messages_per_hour: int = 6
     turn: TurnSettings = field(default_factory=TurnSettings)
+    push: PushSettings = field(default_factory=PushSettings)
+    oauth: OAuthSettings = field(default_factory=OAuthSettings)
 
 
 @dataclass(slots=True)
@@ -75,7 +82,9 @@ class Homeserver:
     media: MediaServices
     rooms: RoomServices
     sync: SyncServices
+    push: PushServices
     appservices: AppserviceServices
+    oauth: OAuthServices
     authenticator: BearerAuthenticator
     client_routes: list[Route] = field(default_factory=list)
     admin_routes: list[Route] = field(default_factory=list)
@@ -84,6 +93,7 @@ class Homeserver:
         """Begin what runs beside the requests."""
         await self.appservices.start()
         self.rooms.search_index.start()
+        await self.push.start()
         await self.rooms.delayed_events.start()
 
     async def close(self) -> None:
@@ -92,6 +102,7 @@ class Homeserver:
         await self.rooms.delayed_events.close()
         await self.appservices.stop()
         await self.rooms.search_index.stop()
+        await self.push.stop()
         self.rooms.typing.close()
         await self.users.close()
 
@@ -134,6 +145,7 @@ def build(
         signing_key=settings.signing_key,
     )
 
+    oauth = build_oauth_services(db, clock, users, FailedLoginLimiter(clock), settings.oauth)
     encryption = build_encryption_services(db, stream, users, settings.server_name)
     media = build_media_services(db, clock, settings.server_name, settings.media, run_in_thread)
 
@@ -159,6 +171,21 @@ def build(
     )
     follow_users(users, rooms)
     sync = build_sync_services(db, clock, stream, notifier, users, rooms, encryption, settings.sync)
+    push = build_push_services(
+        db,
+        clock,
+        stream,
+        users,
+        rooms,
+        sync.counts,
+        outbound,
+        mailer,
+        metrics,
+        settings.push,
+        server_name=settings.server_name,
+        public_base_url=settings.facts.public_base_url or f"https://{settings.server_name}",
+        secret=settings.signing_key.encode(),
+    )
     bridges = build_appservice_services(db, clock, stream, registry, calls, users, rooms)
 
     def another_process_wrote(old: int, new: int) -> None:
@@ -167,6 +194,7 @@ def build(
         users.forget_all()
         encryption.forget_all()
         sync.user_rooms.forget_all()
+        push.forget_all()
         stream.foreign_position(new)
         notifier.wake_all()
 
@@ -186,9 +214,17 @@ def build(
         media=media,
         rooms=rooms,
         sync=sync,
+        push=push,
         appservices=bridges,
+        oauth=oauth,
         authenticator=BearerAuthenticator(users.authentication),
-        client_routes=[*client_routes(api, rooms, sync, encryption, media), *appservice_routes(bridges, clock)],
+        client_routes=[
+            *client_routes(api, rooms, sync, encryption, media),
+            *appservice_routes(bridges, clock),
+            *push_gateway_routes(push.gateway),
+            *UnsubscribePage(push.unsubscribe_links).routes(),
+            *oauth_routes(users, oauth),
+        ],
         admin_routes=operators.routes(),
     )
 

@@ -37,7 +37,7 @@ CORS_HEADERS: Final = (
     ("Access-Control-Allow-Headers", "X-Requested-With, Content-Type, Authorization"),
 )
 """Spec: "Web Browser Clients". `*` is safe because nothing of this API reads cookies (row F14)."""
-_CORS_PATHS: Final = ("/_matrix/", "/.well-known/", "/_synapse/")
+_CORS_PATHS: Final = ("/_matrix/", "/.well-known/", "/_synapse/", "/_halfdoor/oauth2/")
 _PREFLIGHT_HEADERS: Final = (*CORS_HEADERS, ("Access-Control-Max-Age", "86400"))
 
 _SMALL_BODY: Final = 64 * 1024

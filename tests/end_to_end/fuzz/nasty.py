@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from typing import Any
@@ -75,7 +76,7 @@ def value(chance: random.Random) -> Any:
         return text(chance)
     if which < 0.75:
         return chance.choice(NUMBERS)
-    return chance.choice(OTHERS)
+    return copy.deepcopy(chance.choice(OTHERS))
 
 
 def spoil(body: Any, chance: random.Random) -> Any:

@@ -41,6 +41,7 @@ class Operation:
     bodies: tuple[tuple[Any, dict[str, Any]], ...]
     takes_file: bool = False
     auth: Auth = Auth.USER
+    takes_form: bool = False
 
 
 @functools.cache
@@ -81,6 +82,7 @@ def _of_route(route: Route) -> Operation:
         bodies=(*bodies, *(one for one in own if one is not None)),
         takes_file=route.body is BodySize.UPLOAD,
         auth=route.auth,
+        takes_form="parse_form" in source,
     )
 
 

@@ -18,6 +18,7 @@ from homeserver.media.services import MediaSettings
 from homeserver.protocol.identifiers import parse_user_id
 from homeserver.storage.database import Database
 from tests.appservice_api.appservices import FakeCalls, registration
+from tests.end_to_end.fuzz.forms import Browser
 from tests.end_to_end.fuzz.pool import Pool
 from tests.support.clock import FakeClock
 from tests.support.http import MemoryClient
@@ -38,6 +39,7 @@ class Person:
     user_id: str = ""
     device_id: str = ""
     query: tuple[tuple[str, str], ...] = ()
+    browser: Browser = field(default_factory=Browser)
     is_dead: bool = False
     """The token no longer works: somebody logged out, changed a password, locked or deactivated."""
 

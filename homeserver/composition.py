@@ -146,6 +146,7 @@ def build(
     )
 
     oauth = build_oauth_services(db, clock, users, FailedLoginLimiter(clock), settings.oauth)
+    hooks.check_invite.append(users.invite_permissions.check)
     encryption = build_encryption_services(db, stream, users, settings.server_name)
     media = build_media_services(db, clock, settings.server_name, settings.media, run_in_thread)
 

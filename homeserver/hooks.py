@@ -33,7 +33,7 @@ class RegistrationToCheck:
 
 @dataclass(frozen=True, slots=True)
 class InviteToCheck:
-    """An invite by `sender` that is about to reach `target`."""
+    """An invite by `sender` that is about to reach `target`. `room_id` is "" for a room that is yet to be made."""
 
     room_id: str
     sender: str

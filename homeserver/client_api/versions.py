@@ -12,7 +12,9 @@ from homeserver.protocol.errors import NotFound
 UNSTABLE_FEATURES = {
     "org.matrix.msc3814": True,  # dehydrated devices
     "org.matrix.msc4143": True,  # transports of MatrixRTC
+    "org.matrix.msc4155": True,  # whom one lets invite oneself, by globs
     "org.matrix.msc4354": True,  # sticky events
+    "org.matrix.msc4380.stable": True,  # blocking all invites
 }
 """Further proposals that every server of this version speaks. docs/msc.md says of each what is answered."""
 SPEC_VERSIONS = ["r0.6.1", *(f"v1.{minor}" for minor in range(1, 20))]

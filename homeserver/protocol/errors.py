@@ -32,6 +32,12 @@ class Forbidden(MatrixError):
     errcode = "M_FORBIDDEN"
 
 
+class InviteBlocked(Forbidden):
+    """The one who is invited does not want that (v1.18, "Invite permission")."""
+
+    errcode = "M_INVITE_BLOCKED"
+
+
 class NotInRoom(Forbidden):
     """The one answer for a room that somebody is not in and for one that does not exist (G12)."""
 

@@ -197,7 +197,10 @@ class PushSender:
 
     async def _concerns(self, room: LiveRoom, stored: StoredEvent, user_id: str, member: StoredEvent | None) -> bool:
         """Whether the user was there when the event came, may see it (A17), and does not ignore who sent it."""
-        if stored.event.sender in await self._users.account_data.ignored_users(user_id):
+        event, users = stored.event, self._users
+        if event.sender in await users.account_data.ignored_users(user_id):
+            return False
+        if event.state_key == user_id and await users.invite_permissions.hides(user_id, event.sender):
             return False
         if member is not None and member.position < stored.position and membership_of(member.event) == "join":
             return True

@@ -37,6 +37,7 @@ ROOMS_READ: Final = 2
 """Of how many rooms the events that were read last are kept."""
 
 RulesOf = Callable[[str], Awaitable[UserRules]]
+IgnoredOf = Callable[[str], Awaitable[frozenset[str]]]
 
 
 class Noted(NamedTuple):
@@ -98,11 +99,13 @@ class UnreadCounts:
         rooms: RoomStore,
         stream: Stream,
         rules_of: RulesOf,
+        ignored_of: IgnoredOf,
     ) -> None:
         self._events = events
         self._receipts = receipts
         self._rooms = rooms
         self._rules_of = rules_of
+        self._ignored_of = ignored_of
         self._tallies: OrderedDict[str, dict[str, _Tally]] = OrderedDict()
         self._flattened: OrderedDict[str, EventForPush] = OrderedDict()
         self._read: OrderedDict[str, tuple[int, list[StoredEvent]]] = OrderedDict()
@@ -149,6 +152,7 @@ class UnreadCounts:
         if new is None:
             new = await self._stored(room, counted, newest)
         rules = compile_rules(await self._rules_of(user_id)) if new else None
+        ignored = await self._ignored_of(user_id) if new else frozenset[str]()
         if tally.counted != counted:
             return False
         tally.counted = newest
@@ -162,6 +166,8 @@ class UnreadCounts:
             if stored.event.redacts is not None and tally.noted:
                 tally.noted = [one for one in tally.noted if one.event_id != stored.event.redacts]
                 tally.answer = None
+            if stored.event.sender in ignored:
+                continue
             noted = self._judge(stored, rules, room, levels, user_id, name)
             if noted is not None:
                 tally.noted.append(noted)

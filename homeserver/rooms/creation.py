@@ -71,6 +71,8 @@ class RoomCreation:
         """Make the room; returns its id. Raises the errors of `POST /createRoom`."""
         version = get_room_version(request.room_version or self._default_version)
         invites = self._invites(creator, request)
+        for user_id in invites:
+            await self._memberships.check_invite(creator, "", user_id)  # so that no room is made that lacks somebody
         alias = None
         if request.room_alias_name is not None:
             alias = self._aliases.new_alias(request.room_alias_name)

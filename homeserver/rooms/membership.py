@@ -119,13 +119,17 @@ class Memberships:
         """Invite a user, local or remote."""
         await self._pass_gates(room_id)
         room = await self._joined_room(sender, room_id)
-        for check in self._hooks.check_invite:
-            await check(InviteToCheck(room_id, sender, target))
+        await self.check_invite(sender, room_id, target)
         if room.membership(target) == "join":
             raise Forbidden(f"{target} is already in the room")
         if room.membership(target) == "ban":
             raise Forbidden(f"{target} is banned from the room")
         await self._change(room, sender, target, "invite", dict(extra or {}), reason=reason)
+
+    async def check_invite(self, sender: str, room_id: str, target: str) -> None:
+        """Ask the hooks whether an invite may be made; `room_id` is "" for a room that is yet to be made."""
+        for check in self._hooks.check_invite:
+            await check(InviteToCheck(room_id, sender, target))
 
     async def knock(self, user_id: str, room_id: str, *, reason: str | None = None, via: tuple[str, ...] = ()) -> str:
         """Ask to be let in. Returns the room id."""
@@ -203,8 +207,7 @@ class Memberships:
         if membership in ("join", "invite", "knock"):
             await self._pass_gates(room_id)
         if membership == "invite":
-            for check in self._hooks.check_invite:
-                await check(InviteToCheck(room_id, sender, target))
+            await self.check_invite(sender, room_id, target)
         extra = {key: value for key, value in content.items() if key != "membership"}
         if membership == "join" and sender == target and room.membership(sender) not in ("join", "invite"):
             extra.pop("join_authorised_via_users_server", None)

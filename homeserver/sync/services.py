@@ -73,7 +73,12 @@ def build_sync_services(
     user_rooms = UserRooms(rooms.memberships, stream, notifier)
     windows = RoomWindows(rooms=rooms.live, store=rooms.store, events=rooms.events, visibility=rooms.visibility)
     counts = UnreadCounts(
-        events=rooms.events, receipts=receipts, rooms=rooms.store, stream=stream, rules_of=users.push_rules.rules_of
+        events=rooms.events,
+        receipts=receipts,
+        rooms=rooms.store,
+        stream=stream,
+        rules_of=users.push_rules.rules_of,
+        ignored_of=users.account_data.ignored_users,
     )
     joined = JoinedRoomSection(
         rooms=rooms.live,
@@ -87,7 +92,7 @@ def build_sync_services(
         limit_default=settings.timeline_limit_default,
         limit_max=settings.timeline_limit_max,
     )
-    invites = InviteSection(rooms.live)
+    invites = InviteSection(rooms.live, users.invite_permissions)
     to_device = ToDeviceSection(users.to_device, stream)
     sections: list[Section] = [
         ReceiptSection(rooms.receipts, stream),
@@ -103,6 +108,7 @@ def build_sync_services(
             windows=windows,
             visibility=rooms.visibility,
             joined=joined,
+            permissions=users.invite_permissions,
             limit_default=settings.timeline_limit_default,
             limit_max=settings.timeline_limit_max,
         ),

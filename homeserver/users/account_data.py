@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +31,8 @@ class AccountDataService:
         self._store = store
         self._push_rules = push_rules
         self._announcer = announcer
+        self.listeners: list[Callable[[str, str], None]] = []
+        """Called with (user id, type) when account data of a user has changed, from the commit."""
         self._ignored: dict[str, frozenset[str]] = {}
         self._forgotten = 0
 
@@ -79,6 +81,8 @@ class AccountDataService:
             if type == "m.ignored_user_list":
                 self._forgotten += 1
                 self._ignored.pop(user_id, None)
+            for listener in self.listeners:
+                listener(user_id, type)
             self._announcer.announce(Change.ACCOUNT_DATA, position, users=[user_id])
 
         txn.on_commit(announce)

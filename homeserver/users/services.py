@@ -41,6 +41,7 @@ from homeserver.users.authentication import Authentication
 from homeserver.users.devices import Devices
 from homeserver.users.filters import Filters
 from homeserver.users.hooks import UserHooks
+from homeserver.users.invite_permissions import InvitePermissions
 from homeserver.users.identity_servers import IdentityServers
 from homeserver.users.interactive_auth import InteractiveAuth, Stage
 from homeserver.users.last_seen import LastSeen
@@ -91,6 +92,7 @@ class UserServices:
     registration: Registration
     profiles: Profiles
     account_data: AccountDataService
+    invite_permissions: InvitePermissions
     tags: Tags
     filters: Filters
     presence: Presence
@@ -112,6 +114,7 @@ class UserServices:
         self.tokens.forget_all()
         self.push_rules.forget_all()
         self.account_data.forget_all()
+        self.invite_permissions.forget_all()
 
     async def close(self) -> None:
         """Write what is only in memory and stop the timers."""
@@ -227,6 +230,7 @@ def build_user_services(
         registration=registration,
         profiles=Profiles(db, profile_store, directory_store, server_name, user_hooks),
         account_data=account_data,
+        invite_permissions=InvitePermissions(account_data_store, account_data, settings.server_name),
         tags=Tags(db, account_data_store, account_data),
         filters=Filters(db, filter_store),
         presence=Presence(

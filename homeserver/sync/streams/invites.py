@@ -7,6 +7,7 @@ from typing import Any, Final
 from homeserver.rooms.client_events import stripped_state
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.sync.request import SyncRun
+from homeserver.users.invite_permissions import InvitePermissions
 
 SHOWN: Final = (
     "m.room.create",
@@ -22,14 +23,15 @@ SHOWN: Final = (
 class InviteSection:
     """`rooms.invite` and `rooms.knock`."""
 
-    def __init__(self, rooms: LiveRooms) -> None:
+    def __init__(self, rooms: LiveRooms, permissions: InvitePermissions) -> None:
         self._rooms = rooms
+        self._permissions = permissions
 
     async def add_to(self, run: SyncRun) -> None:
         for membership in run.memberships.news(run.after):
             if membership.membership not in ("invite", "knock") or membership.position > run.now.position:
                 continue
-            if membership.sender in run.ignored and membership.membership == "invite":
+            if membership.membership == "invite" and await self._permissions.hides(run.user_id, membership.sender):
                 continue
             if not run.request.filter.room.allows_room(membership.room_id):
                 continue

@@ -12,6 +12,7 @@ from homeserver.storage.rooms import Membership
 from homeserver.sync.request import SyncRun
 from homeserver.sync.room_window import RoomWindows, Window
 from homeserver.sync.streams.joined_rooms import JoinedRoomSection
+from homeserver.users.invite_permissions import InvitePermissions
 
 
 class LeftRoomSection:
@@ -25,6 +26,7 @@ class LeftRoomSection:
         windows: RoomWindows,
         visibility: RoomVisibility,
         joined: JoinedRoomSection,
+        permissions: InvitePermissions,
         limit_default: int = 10,
         limit_max: int = 100,
     ) -> None:
@@ -33,6 +35,7 @@ class LeftRoomSection:
         self._windows = windows
         self._visibility = visibility
         self._joined = joined
+        self._permissions = permissions
         self._limit_default = limit_default
         self._limit_max = limit_max
 
@@ -50,8 +53,10 @@ class LeftRoomSection:
                 await self._add_room(run, membership)
 
     async def _shown(self, run: SyncRun, newest: Membership) -> Membership:
-        """The newest membership; behind an ignored user's invite, which nobody is shown, the end that came before."""
-        if newest.membership != "invite" or newest.sender not in run.ignored or newest.position <= run.after:
+        """The newest membership; behind an invite that is not shown, the end that came before."""
+        if newest.membership != "invite" or newest.position <= run.after:
+            return newest
+        if not await self._permissions.hides(run.user_id, newest.sender):
             return newest
         invite = await self._own_event(newest.room_id, newest)
         if invite is None or invite.replaces is None:

@@ -8,8 +8,10 @@ after it is void: the room's `epoch` moves on, the jobs of the old epoch refuse 
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from homeserver.protocol.errors import NotInRoom
@@ -42,6 +44,11 @@ def head_of(event: Event) -> Head:
     return Head(event.event_id, event.depth)
 
 
+def heads_after(heads: Iterable[Head], event: Event) -> list[Head]:
+    """The forward extremities once `event` is there too."""
+    return [*(head for head in heads if head.event_id not in event.prev_events), head_of(event)]
+
+
 class LiveRoom:
     """One room in memory."""
 
@@ -61,10 +68,12 @@ class LiveRoom:
         self.timeline_floor = position
         self.last_position = position
         self.extremities: list[Head] = []
+        self.resolved_at = -1
         self.overlay: dict[StateKey, Event] = {}
         self.pending = 0
         self.epoch = 0
         self._committed_extremities: list[Head] = []
+        self._held: asyncio.Event | None = None
 
     # ---- what readers ask
 
@@ -134,10 +143,31 @@ class LiveRoom:
 
     def note_drafted(self, event: Event) -> None:
         """`event` stands on the draft head now and becomes it."""
-        self.extremities = [head_of(event)]
+        self.extremities = heads_after(self.extremities, event)
         if event.state_key is not None:
             self.overlay[event.type, event.state_key] = event
         self.pending += 1
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        """Nobody drafts meanwhile; what was drafted before may still be on its way to the database. Not reentrant."""
+        while self._held is not None:
+            await self._held.wait()
+        held = self._held = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._held = None
+            held.set()
+
+    @property
+    def is_held(self) -> bool:
+        return self._held is not None
+
+    async def released(self) -> None:
+        """Wait until nobody holds the room."""
+        while self._held is not None:
+            await self._held.wait()
 
     def abandon_drafts(self) -> None:
         """A drafted event failed: everything that waits is void, the draft head is the committed one again."""
@@ -176,6 +206,16 @@ class LiveRoom:
         else:
             self.pinned[key] = stored
 
+    def remove_state(self, key: StateKey) -> None:
+        """Nothing is the committed state at `key` any more."""
+        self.state_ids.pop(key, None)
+        self.key_values.pop(key, None)
+        if key[0] == MEMBER:
+            self.member_events.pop(key[1], None)
+            self.set_member(key[1], "leave")
+        else:
+            self.pinned.pop(key, None)
+
     def keep_member_event(self, stored: StoredEvent) -> None:
         """Keep a member event at hand, for a while."""
         user_id = stored.event.state_key
@@ -186,10 +226,12 @@ class LiveRoom:
             self.member_events.popitem(last=False)
 
     def set_member(self, user_id: str, membership: str) -> None:
-        """Count `user_id` under its new membership."""
+        """Count `user_id` under its new membership. `members` is in the order of changes, as it is stored."""
         before = self.members.get(user_id)
         self.joined_count += (membership == "join") - (before == "join")
         self.invited_count += (membership == "invite") - (before == "invite")
+        if not before == membership == "join":
+            self.members.pop(user_id, None)
         self.members[user_id] = membership
         self.members_changed += 1
 

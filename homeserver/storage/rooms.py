@@ -74,6 +74,14 @@ class RoomStore:
             (room_id, *key, event_id),
         )
 
+    def remove_state(self, txn: Transaction, room_id: str, key: StateKey, position: int) -> None:
+        """From `position` on, nothing is the state at `key`."""
+        txn.add(
+            "INSERT INTO state_changes (room_id, type, state_key, position, event_id) VALUES (?, ?, ?, ?, NULL)",
+            (room_id, *key, position),
+        )
+        txn.add("DELETE FROM current_state WHERE room_id = ? AND type = ? AND state_key = ?", (room_id, *key))
+
     def set_membership(self, txn: Transaction, membership: Membership) -> None:
         """The user's newest membership. A join said again (with a changed name, say) began when it began.
 
@@ -171,8 +179,8 @@ class RoomStore:
         return [_membership(row) for row in rows]
 
     async def list_members(self, room_id: str) -> list[Membership]:
-        """Everybody who has a membership in the room."""
-        rows = await self._db.fetch_all(f"{_MEMBERSHIP} WHERE room_id = ?", (room_id,))
+        """Everybody who has a membership in the room, whose membership changed last at the end."""
+        rows = await self._db.fetch_all(f"{_MEMBERSHIP} WHERE room_id = ? ORDER BY position", (room_id,))
         return [_membership(row) for row in rows]
 
     async def list_sharing(self, user_id: str, others: Sequence[str]) -> set[str]:

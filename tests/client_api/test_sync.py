@@ -313,6 +313,21 @@ async def test_summary_names_heroes_and_counts(whole_server: Server) -> None:
     assert (summary["m.joined_member_count"], set(summary["m.heroes"])) == (1, {bob.user_id, carol.user_id})
 
 
+async def test_heroes_are_the_same_after_a_restart(stored_server: Server) -> None:
+    alice = await stored_server.register("alice")
+    room = await alice.create_room(preset="public_chat")
+    others = [await stored_server.register(f"u{number}") for number in range(7)]
+    for user in others:
+        await user.join(room)
+    await others[0].post(f"/rooms/{room}/leave")
+    await others[0].join(room)
+    await others[1].put(f"/profile/{others[1].user_id}/displayname", {"displayname": "One"})
+    before = joined(await alice.get("/sync"), room)["summary"]["m.heroes"]
+    stored_server.homeserver.rooms.live.forget_all()
+    assert joined(await alice.get("/sync"), room)["summary"]["m.heroes"] == before
+    assert before == [user.user_id for user in others[1:6]]
+
+
 async def test_rejoined_room_is_shown_whole_again(whole_server: Server) -> None:
     alice, bob, room = await pair(whole_server)
     await bob.sync()

@@ -247,6 +247,9 @@ def _judge(
     try:
         validate_answer(method, path, answer.status, content if content is not None else answer.body)
     except AssertionError as error:
+        problems = str(error).splitlines()[1:]
+        if "filter=" in said and all(problem.endswith("is a required property") for problem in problems):
+            return content  # `event_fields` leaves out what it likes
         if any(reason in str(error) for reason in TOLERATED):
             return content
         if "/oauth2/" in path and isinstance(content, dict) and isinstance(content.get("error"), str):

@@ -32,6 +32,13 @@ def check(settings: Settings) -> Iterator[Problem]:
     yield from check_database(settings)
     yield from check_registration(settings.registration)
     yield from check_mail(settings.mail)
+    if settings.registration.email_required and settings.mail.smtp_host is None:
+        yield Problem("registration.email_required", "expected mail.smtp_host, since addresses are confirmed by e-mail")
+    for index, pattern in enumerate(settings.registration.email_patterns):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield Problem(f"registration.email_patterns[{index}]", f"is no regular expression: {error}")
     yield from check_outbound(settings.outbound)
     if settings.turn.uris and settings.turn.shared_secret is None:
         yield Problem("turn.shared_secret", "expected the relays' secret, since turn.uris names relays")
@@ -78,11 +85,11 @@ def check_registration(registration: Registration) -> Iterator[Problem]:
     if (recaptcha.site_key is None) != (recaptcha.secret_key is None):
         missing = "site_key" if recaptcha.site_key is None else "secret_key"
         yield Problem(f"registration.recaptcha.{missing}", "is missing: reCAPTCHA needs both of its keys")
-    verified = registration.token_required or recaptcha.site_key is not None
+    verified = registration.token_required or recaptcha.site_key is not None or registration.email_required
     if registration.enabled and not verified and not registration.open_without_verification:
         yield Problem(
             "registration.enabled",
-            "registration is open to everybody: set token_required: true, or recaptcha, or "
+            "registration is open to everybody: set token_required: true, or recaptcha, or email_required: true, or "
             "open_without_verification: true if that is meant",
         )
 
@@ -90,9 +97,15 @@ def check_registration(registration: Registration) -> Iterator[Problem]:
 def check_mail(mail: Mail) -> Iterator[Problem]:
     if mail.password is not None and mail.username is None:
         yield Problem("mail.username", "is missing: mail.password is its password")
-    if mail.password is not None and mail.security == "none" and mail.smtp_host not in ("localhost", "127.0.0.1", "::1"):
+    if (
+        mail.password is not None
+        and mail.security == "none"
+        and mail.smtp_host not in ("localhost", "127.0.0.1", "::1")
+    ):
         yield Problem("mail.security", "expected starttls or tls, since mail.password would be sent for all to read")
-    if mail.sender is not None and not re.fullmatch(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+", mail.sender):
+    if mail.sender is not None and not re.fullmatch(
+        r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+", mail.sender
+    ):
         yield Problem("mail.sender", f"expected an address, maybe as Name <name@host>, got {mail.sender!r}")
 
 

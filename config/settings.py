@@ -92,8 +92,8 @@ class Registration(Struct, frozen=True, kw_only=True):
     open_without_verification: Annotated[
         bool,
         doc(
-            "Registration with neither token nor recaptcha attracts spammers within days. The server refuses to start "
-            "with such a registration unless this says that it is meant."
+            "Registration with neither token nor recaptcha nor e-mail attracts spammers within days. The server "
+            "refuses to start with such a registration unless this says that it is meant."
         ),
     ] = False
     token_required: Annotated[
@@ -108,6 +108,17 @@ class Registration(Struct, frozen=True, kw_only=True):
             "secrets/registration_shared_secret",
         ),
     ] = None
+    email_required: Annotated[
+        bool, doc("Ask for an e-mail address, and that it is confirmed. Needs mail.smtp_host.")
+    ] = False
+    email_patterns: Annotated[
+        list[str],
+        doc(
+            "Regular expressions; a whole e-mail address (in lower case) must match one of them to be added to an "
+            "account. Empty: every address may.",
+            ["[^@]+@example[.]org"],
+        ),
+    ] = field(default_factory=list)
     terms: Annotated[list[Terms], doc("Documents to accept.")] = field(default_factory=list)
     recaptcha: Annotated[Recaptcha, doc("reCAPTCHA's keys.")] = Recaptcha()
 
@@ -329,8 +340,8 @@ class DelayedEvents(Struct, frozen=True, kw_only=True):
 
 
 class Mail(Struct, frozen=True, kw_only=True):
-    """E-mails to people, through an SMTP server of your own choice: to confirm addresses, to reset passwords, to notify.
-    Without smtp_host none are sent, and what needs them is not offered."""
+    """E-mails to people, through an SMTP server of your own choice: to confirm addresses, to reset passwords, to
+    notify. Without smtp_host none are sent, and what needs them is not offered."""
 
     smtp_host: Annotated[str | None, doc("The SMTP server.", "smtp.example.org")] = None
     smtp_port: Annotated[int, doc("Its TCP port: 587 with starttls, 465 with tls.", ge=1, le=65535)] = 587
@@ -351,6 +362,22 @@ class Mail(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     timeout_seconds: Annotated[float, doc("How long each step of a delivery may take.", ge=1, le=300)] = 30.0
+    per_address_per_hour: Annotated[
+        int, doc("Most e-mails with links that one address gets in an hour, whoever asks for them.", ge=1, le=1000)
+    ] = 6
+    hide_accounts: Annotated[
+        bool,
+        doc(
+            "True: nobody learns which e-mail addresses have accounts here; who asks is told by e-mail. False: clients "
+            "are told at once."
+        ),
+    ] = True
+    next_link_hosts: Annotated[
+        list[str],
+        doc(
+            "Hosts of web clients that people may be sent back to after they confirmed an address.", ["app.example.org"]
+        ),
+    ] = field(default_factory=list)
 
 
 class Outbound(Struct, frozen=True, kw_only=True):

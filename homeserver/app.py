@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import re
 import signal
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +50,7 @@ from homeserver.users.recaptcha import Recaptcha
 from homeserver.users.registration import RegistrationSettings
 from homeserver.users.requester import Requester
 from homeserver.users.services import UserSettings
+from homeserver.users.validation_sessions import EmailSettings
 
 if TYPE_CHECKING:
     from bridges.webchat import WebchatBridge
@@ -198,6 +200,7 @@ def server_settings(settings: Settings) -> ServerSettings:
     return ServerSettings(
         server_name=settings.server_name,
         signing_key=_signing_key(settings),
+        messages_per_hour=settings.mail.per_address_per_hour,
         facts=public_facts(settings),
         registration_shared_secret=None if registration.shared_secret is None else registration.shared_secret.reveal(),
         users=UserSettings(
@@ -218,6 +221,13 @@ def server_settings(settings: Settings) -> ServerSettings:
                 policies=policies,
                 recaptcha_public_key=registration.recaptcha.site_key,
                 allows_guests=registration.guests,
+                needs_email=registration.email_required,
+            ),
+            email=EmailSettings(
+                base_url=settings.public_base_url,
+                next_link_hosts=tuple(settings.mail.next_link_hosts),
+                patterns=tuple(re.compile(pattern) for pattern in registration.email_patterns),
+                hides_accounts=settings.mail.hide_accounts,
             ),
             presence_enabled=settings.presence.enabled,
             directory_finds_everybody=settings.user_directory.search_all_users,

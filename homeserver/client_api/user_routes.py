@@ -50,7 +50,7 @@ def user_routes(services: Services) -> list[Route]:
 
 
 def version_routes(services: Services) -> list[Route]:
-    api = VersionApi(services.facts)
+    api = VersionApi(services.facts, can_change_threepids=services.users.validation_sessions.can_validate)
     client, support = "/.well-known/matrix/client", "/.well-known/matrix/support"
     return [
         Route("GET", "/_matrix/client/versions", api.get_versions, OPTIONAL, UNLIMITED, "getVersions"),

@@ -41,8 +41,9 @@ class PublicFacts:
 class VersionApi:
     """/versions, /capabilities, /.well-known/matrix/client and /support."""
 
-    def __init__(self, facts: PublicFacts) -> None:
+    def __init__(self, facts: PublicFacts, *, can_change_threepids: bool) -> None:
         self._facts = facts
+        self._can_change_threepids = can_change_threepids
 
     async def get_versions(self, request: Request) -> Response:
         return Response(
@@ -60,7 +61,7 @@ class VersionApi:
             "m.set_displayname": {"enabled": True},
             "m.set_avatar_url": {"enabled": True},
             "m.profile_fields": {"enabled": True},
-            "m.3pid_changes": {"enabled": False},
+            "m.3pid_changes": {"enabled": self._can_change_threepids and is_person},
             "m.get_login_token": {"enabled": is_person},
             "m.forget_forced_upon_leave": {"enabled": False},
             **self._facts.capabilities,

@@ -139,15 +139,3 @@ async def test_application_service_ends_its_ghost_without_a_password() -> None:
     assert password.status == 403
     assert (await server.post("/account/deactivate", {}, token=IRC.as_token, user_id=ghost)).status == 200
     assert not await server.services.accounts.exists(ghost)
-
-
-async def test_there_are_no_addresses_and_none_can_be_added(server: UserServer) -> None:
-    alice = await server.register("alice")
-    assert (await server.get("/account/3pid", token=alice.token)).json == {"threepids": []}
-    for path in ("/account/3pid", "/account/3pid/add", "/account/3pid/bind"):
-        answer = await server.post(path, {"client_secret": "x", "sid": "y"}, token=alice.token)
-        assert (answer.status, answer.json["errcode"]) == (403, "M_THREEPID_DENIED")
-    for path in ("/account/3pid/delete", "/account/3pid/unbind"):
-        answer = await server.post(path, {"medium": "email", "address": "a@b.c"}, token=alice.token)
-        assert answer.json == {"id_server_unbind_result": "success"}
-        assert (await server.post(path, {}, token=alice.token)).json["errcode"] == "M_MISSING_PARAM"

@@ -314,19 +314,3 @@ async def test_application_service_registers_even_where_registration_is_closed()
     server = open_user_server(chosen=settings(RegistrationSettings()), appservices=[IRC])
     wish = {"type": "m.login.application_service", "username": "_irc_bob"}
     assert (await server.post("/register", wish, token=IRC.as_token)).status == 200
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/register/email/requestToken",
-        "/register/msisdn/requestToken",
-        "/account/password/email/requestToken",
-        "/account/password/msisdn/requestToken",
-        "/account/3pid/email/requestToken",
-        "/account/3pid/msisdn/requestToken",
-    ],
-)
-async def test_no_message_is_sent_to_any_address(server: UserServer, path: str) -> None:
-    answer = await server.post(path, {"client_secret": "x", "send_attempt": 1, "email": "a@b.c"})
-    assert (answer.status, answer.json["errcode"]) == (400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")

@@ -121,7 +121,7 @@ async def test_starttls_checks_the_certificate_and_logs_in(tmp_path: Path) -> No
             await described.mailer(**login, ca_file=None).send("bob@example.org", "S", "T")
     assert "wrong" not in str(refused.value)
     assert box.encrypted == [True]
-    assert box.logins == [(b"us", b"right"), (b"us", b"wrong")]
+    assert set(box.logins) == {(b"us", b"right"), (b"us", b"wrong")}
 
 
 async def test_tls_from_the_first_byte(tmp_path: Path) -> None:

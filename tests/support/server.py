@@ -13,6 +13,7 @@ from homeserver.client_api.versions import PublicFacts
 from homeserver.composition import Homeserver, ServerSettings, build
 from homeserver.http.application import HttpApplication
 from homeserver.http.routing import Router
+from homeserver.mail.mailer import Mailer
 from homeserver.outbound.client import Outbound
 from homeserver.protocol.identifiers import ServerName
 from homeserver.rooms.services import RoomSettings
@@ -170,11 +171,22 @@ class Server:
 
 
 def open_server(
-    db: Database | None = None, settings: ServerSettings | None = None, *, outbound: Outbound | None = None
+    db: Database | None = None,
+    settings: ServerSettings | None = None,
+    *,
+    outbound: Outbound | None = None,
+    mailer: Mailer | None = None,
 ) -> Server:
     """A server over `db`, or over a database in memory that goes with it."""
     clock = FakeClock()
-    homeserver = build(db or open_in_memory(), clock, settings or server_settings(), run_in_thread=in_place, outbound=outbound)
+    homeserver = build(
+        db or open_in_memory(),
+        clock,
+        settings or server_settings(),
+        run_in_thread=in_place,
+        outbound=outbound,
+        mailer=mailer,
+    )
     rows = [*homeserver.client_routes, *homeserver.admin_routes]
     application = HttpApplication(Router(rows), homeserver.authenticator, clock=clock)
     return Server(homeserver, clock, MemoryClient(application))

@@ -13,8 +13,9 @@ from homeserver.client_api.versions import PublicFacts
 from homeserver.hooks import Hooks
 from homeserver.http.application import HttpApplication
 from homeserver.http.authentication import BearerAuthenticator
-from homeserver.http.rate_limits import FailedLoginLimiter
+from homeserver.http.rate_limits import FailedLoginLimiter, MessageLimiter
 from homeserver.http.routing import Router
+from homeserver.outbound.client import Outbound
 from homeserver.protocol.identifiers import ServerName, parse_user_id
 from homeserver.storage.database import Database
 from homeserver.stream import Stream
@@ -25,6 +26,7 @@ from tests.support import server
 from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
 from tests.support.http import Answer, MemoryClient
+from tests.support.mail import Outbox
 from tests.support.openapi import validate_answer
 from tests.support.server import PASSWORD as PASSWORD
 from tests.support.server import SHARED_SECRET as SHARED_SECRET
@@ -87,6 +89,7 @@ class UserServer:
     client: MemoryClient
     hooks: Hooks
     appservices: FakeAppservices = field(default_factory=FakeAppservices)
+    outbox: Outbox = field(default_factory=Outbox)
 
     async def register(self, name: str = "alice", *, password: str = PASSWORD, admin: bool = False) -> Person:
         """An account with a session."""
@@ -158,13 +161,16 @@ def open_user_server(
     appservices: Sequence[FakeAppservice] = (),
     facts: PublicFacts | None = None,
     run_in_thread: RunInThread = in_place,
+    outbound: Outbound | None = None,
 ) -> UserServer:
-    """A server over `db`, or over a database in memory that goes with it."""
+    """A server over `db`, or over a database in memory that goes with it. It sends e-mails (to `outbox`) when `chosen`
+    has an `email.base_url`."""
     database = db or open_in_memory()
     clock = FakeClock()
     stream = Stream(database.position)
     hooks = Hooks()
     registry = FakeAppservices(appservices)
+    outbox = Outbox(can_send=chosen is not None and chosen.email.base_url != "")
     services = build_user_services(
         database,
         clock,
@@ -175,12 +181,16 @@ def open_user_server(
         appservices=registry,
         namespaces=registry,
         run_in_thread=run_in_thread,
+        mailer=outbox,
+        message_limiter=MessageLimiter(clock, 6),
+        outbound=outbound,
+        signing_key=server.signing_key(),
     )
     operator = SharedSecretRegistration(services.registration, clock, SHARED_SECRET)
     facts = facts or PublicFacts(public_base_url="https://matrix.halfdoor.test")
     rows = [*user_routes(Services(services, facts)), *operator.routes()]
     application = HttpApplication(Router(rows), BearerAuthenticator(services.authentication), clock=clock)
-    return UserServer(database, clock, stream, services, MemoryClient(application), hooks, registry)
+    return UserServer(database, clock, stream, services, MemoryClient(application), hooks, registry, outbox)
 
 
 def _full(path: str) -> str:

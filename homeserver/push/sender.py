@@ -202,6 +202,8 @@ class PushSender:
             return False
         if event.state_key == user_id and await users.invite_permissions.hides(user_id, event.sender):
             return False
+        if stored.event.type == MEMBER and stored.event.state_key == user_id:
+            return True  # whom an event invites is told of it by the event itself
         if member is not None and member.position < stored.position and membership_of(member.event) == "join":
             return True
         view = await self._rooms.visibility.view(room, user_id)

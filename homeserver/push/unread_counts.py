@@ -21,6 +21,7 @@ from homeserver.protocol.push_rules_evaluation import CompiledRules, EventForPus
 from homeserver.protocol.relations import THREAD, relation_of
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.receipts import MAIN, PRIVATE, READ, UNTHREADED
+from homeserver.rooms.thread_subscriptions import ThreadSubscriptions, follows_thread
 from homeserver.storage.events import EventStore, StoredEvent
 from homeserver.storage.receipts import Receipt, ReceiptStore
 from homeserver.storage.rooms import RoomStore
@@ -100,12 +101,14 @@ class UnreadCounts:
         stream: Stream,
         rules_of: RulesOf,
         ignored_of: IgnoredOf,
+        threads: ThreadSubscriptions,
     ) -> None:
         self._events = events
         self._receipts = receipts
         self._rooms = rooms
         self._rules_of = rules_of
         self._ignored_of = ignored_of
+        self._threads = threads
         self._tallies: OrderedDict[str, dict[str, _Tally]] = OrderedDict()
         self._flattened: OrderedDict[str, EventForPush] = OrderedDict()
         self._read: OrderedDict[str, tuple[int, list[StoredEvent]]] = OrderedDict()
@@ -153,6 +156,7 @@ class UnreadCounts:
             new = await self._stored(room, counted, newest)
         rules = compile_rules(await self._rules_of(user_id)) if new else None
         ignored = await self._ignored_of(user_id) if new else frozenset[str]()
+        threads = await self._threads.of_user(user_id) if new else {}
         if tally.counted != counted:
             return False
         tally.counted = newest
@@ -168,7 +172,7 @@ class UnreadCounts:
                 tally.answer = None
             if stored.event.sender in ignored:
                 continue
-            noted = self._judge(stored, rules, room, levels, user_id, name)
+            noted = self._judge(stored, rules, room, levels, user_id, name, threads)
             if noted is not None:
                 tally.noted.append(noted)
                 if tally.answer is not None:
@@ -206,6 +210,7 @@ class UnreadCounts:
         levels: PowerLevels,
         user_id: str,
         name: str | None,
+        threads: Mapping[tuple[str, str], bool],
     ) -> Noted | None:
         event = stored.event
         if event.sender == user_id or stored.redacted_because is not None:
@@ -216,7 +221,8 @@ class UnreadCounts:
             self._flattened[event.event_id] = flattened
             if len(self._flattened) > SCANNED:
                 self._flattened.popitem(last=False)
-        actions = rules.evaluate(flattened, user_id, name)
+        follows = follows_thread(stored, threads) if threads else None
+        actions = rules.evaluate(flattened, user_id, name, follows)
         if not notifies(actions):
             return None
         return Noted(stored.position, _thread_of(stored), highlights(actions), event.event_id)

@@ -69,7 +69,8 @@ class Pushers:
                     raise TooLarge(f"A user has at most {MAXIMUM_PUSHERS} pushers.")
             elif existing.kind == wanted.kind:
                 # It keeps what waits for it, and the device that it is of: another one may switch it off (MSC3881).
-                wanted = replace(wanted, position=existing.position, device_id=existing.device_id)
+                since = existing.position if existing.enabled else wanted.position
+                wanted = replace(wanted, position=since, device_id=existing.device_id)
                 if existing.data != wanted.data:
                     await self._store.forget_failures(txn, pusher.user_id, pusher.app_id, pusher.pushkey)
             else:

@@ -12,7 +12,9 @@ from typing import Any
 
 from signedjson.types import SigningKey
 
+from homeserver.admin.access import OperatorAuthenticator, OperatorTokens
 from homeserver.admin.register import SharedSecretRegistration
+from homeserver.admin.services import AdminServices, AdminSettings, build_admin_services
 from homeserver.appservice_api.client import AppserviceCalls, AppserviceClient
 from homeserver.appservice_api.registration import Appservice
 from homeserver.appservice_api.registry import Registry
@@ -29,7 +31,7 @@ from homeserver.client_api.voip import TurnSettings
 from homeserver.clock import Clock
 from homeserver.encryption.services import EncryptionServices, build_encryption_services
 from homeserver.hooks import Hooks
-from homeserver.http.authentication import BearerAuthenticator
+from homeserver.http.authentication import Authenticator, BearerAuthenticator
 from homeserver.http.rate_limits import FailedLoginLimiter, MessageLimiter
 from homeserver.http.routing import Route
 from homeserver.mail.mailer import Mailer, NoMailer
@@ -60,6 +62,7 @@ class ServerSettings:
     sync: SyncSettings = field(default_factory=SyncSettings)
     media: MediaSettings = field(default_factory=MediaSettings)
     registration_shared_secret: str | None = None
+    admin: AdminSettings = field(default_factory=AdminSettings)
     messages_per_hour: int = 6
     turn: TurnSettings = field(default_factory=TurnSettings)
     push: PushSettings = field(default_factory=PushSettings)
@@ -85,12 +88,14 @@ class Homeserver:
     push: PushServices
     appservices: AppserviceServices
     oauth: OAuthServices
-    authenticator: BearerAuthenticator
+    admin: AdminServices
+    authenticator: Authenticator
     client_routes: list[Route] = field(default_factory=list)
     admin_routes: list[Route] = field(default_factory=list)
 
     async def start(self) -> None:
         """Begin what runs beside the requests."""
+        await self.admin.start()
         await self.appservices.start()
         self.rooms.search_index.start()
         await self.push.start()
@@ -99,6 +104,7 @@ class Homeserver:
     async def close(self) -> None:
         """Stop timers and write what is only in memory; the database is closed by whoever opened it."""
         self.notifier.close()
+        await self.admin.stop()
         await self.rooms.delayed_events.close()
         await self.appservices.stop()
         await self.rooms.search_index.stop()
@@ -167,6 +173,8 @@ def build(
         settings.signing_key,
         profile_of=profile_of,
         is_guest=is_guest,
+        threepids=users.threepids,
+        identity_servers=users.identity_servers,
         hooks=hooks,
         namespaces=AskingNamespaces(registry, calls),
     )
@@ -191,7 +199,9 @@ def build(
 
     def another_process_wrote(old: int, new: int) -> None:
         rooms.live.forget_all()
+        admin.forget_all()
         rooms.sticky_events.forget_all()
+        rooms.thread_subscriptions.forget_all()
         users.forget_all()
         encryption.forget_all()
         sync.user_rooms.forget_all()
@@ -201,6 +211,8 @@ def build(
 
     db.on_foreign_position(another_process_wrote)
     api = Services(users, _facts(settings), AppserviceNetworks(registry, calls), settings.turn, clock)
+    admin = build_admin_services(db, clock, stream, notifier, hooks, users, media, rooms, settings.admin)
+    operator_tokens = OperatorTokens(settings.signing_key.encode(), settings.server_name, clock)
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(
         settings=settings,
@@ -218,7 +230,8 @@ def build(
         push=push,
         appservices=bridges,
         oauth=oauth,
-        authenticator=BearerAuthenticator(users.authentication),
+        admin=admin,
+        authenticator=OperatorAuthenticator(BearerAuthenticator(users.authentication), operator_tokens),
         client_routes=[
             *client_routes(api, rooms, sync, encryption, media),
             *appservice_routes(bridges, clock),
@@ -226,7 +239,7 @@ def build(
             *UnsubscribePage(push.unsubscribe_links).routes(),
             *oauth_routes(users, oauth),
         ],
-        admin_routes=operators.routes(),
+        admin_routes=[*operators.routes(), *admin.routes],
     )
 
 

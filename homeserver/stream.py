@@ -23,6 +23,7 @@ class Change(enum.Enum):
     DEVICE_LISTS = "device_lists"  # users whose devices or keys changed
     PRESENCE = "presence"  # users whose presence changed
     PRIVATE_RECEIPTS = "private_receipts"  # users
+    THREAD_SUBSCRIPTIONS = "thread_subscriptions"  # users
 
 
 class Announcer(Protocol):

@@ -18,6 +18,7 @@ from homeserver.client_api.search import SearchApi
 from homeserver.client_api.services import Services
 from homeserver.client_api.sync import SyncApi
 from homeserver.client_api.third_party import ThirdPartyApi
+from homeserver.client_api.thread_subscriptions import ThreadSubscriptionApi
 from homeserver.client_api.upgrades import UpgradeApi
 from homeserver.client_api.versioned_paths import v1, v3
 from homeserver.client_api.voip import VoipApi
@@ -136,6 +137,19 @@ def relation_routes(services: Services, rooms: RoomServices) -> list[Route]:
             unstable + by_types,
         ),
         v1("GET", "/rooms/{room_id}/threads", api.get_threads, USER, READ, "getThreadRoots"),
+    ]
+
+
+def thread_subscription_routes(rooms: RoomServices) -> list[Route]:
+    """MSC4306 and MSC4308."""
+    api = ThreadSubscriptionApi(rooms)
+    unstable = "/_matrix/client/unstable/io.element"
+    one = unstable + ".msc4306/rooms/{room_id}/thread/{root_id}/subscription"
+    return [
+        Route("GET", one, api.get_subscription, USER, READ),
+        Route("PUT", one, api.set_subscription, USER, MESSAGE),
+        Route("DELETE", one, api.delete_subscription, USER, MESSAGE),
+        Route("GET", unstable + ".msc4308/thread_subscriptions", api.list_subscriptions, USER, READ),
     ]
 
 

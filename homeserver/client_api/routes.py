@@ -24,6 +24,7 @@ from homeserver.client_api.room_routes import (
     search_routes,
     sync_routes,
     third_party_routes,
+    thread_subscription_routes,
     upgrade_routes,
 )
 from homeserver.client_api.services import Services
@@ -48,6 +49,7 @@ def routes(
         *alias_routes(rooms),
         *receipt_routes(services, rooms),
         *relation_routes(services, rooms),
+        *thread_subscription_routes(rooms),
         *search_routes(services, rooms),
         *public_room_routes(rooms),
         *hierarchy_routes(rooms),

@@ -13,6 +13,7 @@ UNSTABLE_FEATURES = {
     "org.matrix.msc3814": True,  # dehydrated devices
     "org.matrix.msc4143": True,  # transports of MatrixRTC
     "org.matrix.msc4155": True,  # whom one lets invite oneself, by globs
+    "org.matrix.msc4306": True,  # following threads
     "org.matrix.msc4354": True,  # sticky events
     "org.matrix.msc4380.stable": True,  # blocking all invites
 }

@@ -42,6 +42,7 @@ _STATUS: Final[dict[type[MatrixError], int]] = {
     errors.ConnectionTimeout: 504,
     errors.NotYetUploaded: 504,
     errors.CannotOverwriteMedia: 409,
+    errors.ConflictingUnsubscription: 409,
     errors.WrongRoomKeysVersion: 403,
     errors.Unavailable: 503,
     errors.ControlledByServer: 405,

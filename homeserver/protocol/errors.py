@@ -224,6 +224,18 @@ class DuplicateAnnotation(MatrixError):
     errcode = "M_DUPLICATE_ANNOTATION"
 
 
+class NotInThread(MatrixError):
+    """MSC4306: what shall subscribe to a thread is not in it."""
+
+    errcode = "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"
+
+
+class ConflictingUnsubscription(MatrixError):
+    """MSC4306: the user has unsubscribed since (409)."""
+
+    errcode = "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION"
+
+
 class UrlNotSet(MatrixError):
     errcode = "M_URL_NOT_SET"
 

@@ -16,12 +16,18 @@ from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 from homeserver.protocol.errors import InvalidParam, NotFound, TooLarge, Unknown
-from homeserver.protocol.push_rules_defaults import DEFAULT_OVERRIDE, DEFAULT_UNDERRIDE, MASTER_RULE, USER_ID
+from homeserver.protocol.push_rules_defaults import (
+    DEFAULT_OVERRIDE,
+    DEFAULT_POSTCONTENT,
+    DEFAULT_UNDERRIDE,
+    MASTER_RULE,
+    USER_ID,
+)
 
-RuleKind = Literal["override", "content", "room", "sender", "underride"]
+RuleKind = Literal["override", "content", "postcontent", "room", "sender", "underride"]
 Action = str | dict[str, Any]
 
-KINDS: Final[tuple[RuleKind, ...]] = ("override", "content", "room", "sender", "underride")
+KINDS: Final[tuple[RuleKind, ...]] = ("override", "content", "postcontent", "room", "sender", "underride")
 """The kinds of rules in the order in which they are checked."""
 
 MAX_RULES: Final = 10_000
@@ -58,7 +64,7 @@ class PushRule:
             "enabled": self.enabled,
             "actions": self.actions,
         }
-        if self.kind in ("override", "underride"):
+        if self.kind in ("override", "postcontent", "underride"):
             conditions: list[dict[str, Any]] = json.loads(self.conditions_json)
             if self.default:
                 conditions = [
@@ -88,6 +94,7 @@ def _default_rules(kind: RuleKind, rows: Sequence[tuple[str, list[Any], list[Any
 DEFAULT_RULES: Final[dict[RuleKind, tuple[PushRule, ...]]] = {
     "override": _default_rules("override", DEFAULT_OVERRIDE),
     "content": (),
+    "postcontent": _default_rules("postcontent", DEFAULT_POSTCONTENT),
     "room": (),
     "sender": (),
     "underride": _default_rules("underride", DEFAULT_UNDERRIDE),

@@ -28,6 +28,9 @@ def _is(key: str, value: Any) -> dict[str, Any]:
 
 _TWO_MEMBERS: Final = {"kind": "room_member_count", "is": "2"}
 
+THREAD_SUBSCRIPTION: Final = "io.element.msc4306.thread_subscription"
+"""The kind of condition that asks whether the user follows the thread that an event is in."""
+
 MASTER_RULE: Final = ".m.rule.master"
 """Matches everything and notifies of nothing. "This one has always a higher priority than other rules, even user
 defined ones. By default this rule is disabled."""
@@ -57,6 +60,16 @@ DEFAULT_OVERRIDE: Final[list[tuple[str, list[Any], list[Any]]]] = [
     (".m.rule.room.server_acl", [_match("type", "m.room.server_acl"), _match("state_key", "")], []),
     (".m.rule.suppress_edits", [_is("content.m\\.relates_to.rel_type", "m.replace")], []),
 ]
+
+DEFAULT_POSTCONTENT: Final[list[tuple[str, list[Any], list[Any]]]] = [
+    (".io.element.msc4306.rule.unsubscribed_thread", [{"kind": THREAD_SUBSCRIPTION, "subscribed": False}], []),
+    (
+        ".io.element.msc4306.rule.subscribed_thread",
+        [{"kind": THREAD_SUBSCRIPTION, "subscribed": True}],
+        ["notify", _SOUND],
+    ),
+]
+"""MSC4306. Nobody has rules of their own of this kind."""
 
 DEFAULT_UNDERRIDE: Final[list[tuple[str, list[Any], list[Any]]]] = [
     (".m.rule.call", [_match("type", "m.call.invite")], ["notify", _RING]),

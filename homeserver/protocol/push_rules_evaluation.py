@@ -20,7 +20,7 @@ from homeserver.protocol.globs import GlobText, fold_case, glob
 from homeserver.protocol.power_levels import PowerLevels
 from homeserver.protocol.property_paths import parse_path, property_at
 from homeserver.protocol.push_rules import KINDS, Action, PushRule, UserRules
-from homeserver.protocol.push_rules_defaults import USER_ID
+from homeserver.protocol.push_rules_defaults import THREAD_SUBSCRIPTION, USER_ID
 
 _BODY: Final = ("content", "body")
 
@@ -230,6 +230,14 @@ def _conditions_json(rule: PushRule) -> list[Any]:
     return conditions
 
 
+def _is_about_threads(condition: Any) -> bool:
+    return (
+        isinstance(condition, dict)
+        and condition.get("kind") == THREAD_SUBSCRIPTION
+        and isinstance(condition.get("subscribed"), bool)
+    )
+
+
 class CompiledRules:
     """A whole ruleset, ready to be evaluated for any user who has it."""
 
@@ -242,22 +250,32 @@ class CompiledRules:
         limit = MATCHING_BUDGET // max(own, 1)
         self._rules = [
             (
-                tuple(_compile_condition(condition, limit, default=rule.default) for condition in each),
+                tuple(
+                    _compile_condition(condition, limit, default=rule.default)
+                    for condition in each
+                    if not _is_about_threads(condition)
+                ),
                 tuple(rule.actions),
                 rule,
+                frozenset(bool(condition["subscribed"]) for condition in each if _is_about_threads(condition)),
             )
             for rule, each in zip(enabled, conditions, strict=True)
         ]
 
-    def evaluate(self, event: EventForPush, user_id: str, display_name: str | None = None) -> tuple[Action, ...] | None:
+    def evaluate(
+        self, event: EventForPush, user_id: str, display_name: str | None = None, follows: bool | None = None
+    ) -> tuple[Action, ...] | None:
         """The actions of the most important rule that matches; None if none does, or the event is the user's own.
 
         An empty tuple is a rule that says not to notify. Callers must not change the actions.
+        `follows`: whether the user follows the thread that the event is in; None where that is no question (MSC4306).
         "Homeservers MUST NOT notify the Push Gateway for events that the user has sent themselves."
         """
         if event.sender == user_id:
             return None
-        for conditions, actions, _ in self._rules:
+        for conditions, actions, _, thread in self._rules:
+            if thread and thread != {follows}:
+                continue
             for condition in conditions:
                 if not condition(event, user_id, display_name):
                     break
@@ -265,11 +283,15 @@ class CompiledRules:
                 return actions
         return None
 
-    def matching_rule(self, event: EventForPush, user_id: str, display_name: str | None = None) -> PushRule | None:
+    def matching_rule(
+        self, event: EventForPush, user_id: str, display_name: str | None = None, follows: bool | None = None
+    ) -> PushRule | None:
         """Like `evaluate`, but says which rule it was."""
         if event.sender == user_id:
             return None
-        for conditions, _, rule in self._rules:
+        for conditions, _, rule, thread in self._rules:
+            if thread and thread != {follows}:
+                continue
             if all(condition(event, user_id, display_name) for condition in conditions):
                 return rule
         return None

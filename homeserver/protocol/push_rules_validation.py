@@ -31,6 +31,8 @@ _CONDITION_MEMBERS: Final[dict[str, dict[str, tuple[type, ...]]]] = {
 def validate_rule(kind: RuleKind, rule_id: str, body: dict[str, Any]) -> PushRule:
     """The rule in the body of a PUT. Raises BadJson, MissingParam, InvalidParam or TooLarge, with a sentence."""
     _check_rule_id(rule_id)
+    if kind == "postcontent":
+        raise InvalidParam("The rules of this kind are the server's own (MSC4306).")
     if "actions" not in body:
         raise MissingParam("A push rule needs 'actions', which may be an empty list.")
     actions = validate_actions(body["actions"])

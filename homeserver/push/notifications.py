@@ -16,6 +16,7 @@ from homeserver.push.unread_counts import RulesOf
 from homeserver.rooms.client_events import EventSerializer, Reader
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.receipts import PRIVATE, READ
+from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.visibility import RoomView, RoomVisibility
 from homeserver.storage.events import EventStore, StoredEvent
 from homeserver.storage.receipts import ReceiptStore
@@ -50,6 +51,7 @@ class Notifications:
         visibility: RoomVisibility,
         serializer: EventSerializer,
         rules_of: RulesOf,
+        threads: ThreadSubscriptions,
     ) -> None:
         self._rooms = rooms
         self._store = store
@@ -58,6 +60,7 @@ class Notifications:
         self._visibility = visibility
         self._serializer = serializer
         self._rules_of = rules_of
+        self._threads = threads
 
     async def page(
         self, reader: Reader, *, start: int | None, limit: int, only_highlights: bool, ignored: frozenset[str]
@@ -106,7 +109,8 @@ class Notifications:
             if not _was_there(view, stored):
                 continue
             flattened = EventForPush(event, member_count=room.joined_count, levels=levels)
-            actions = rules.evaluate(flattened, reader.user_id, name if isinstance(name, str) else None)
+            follows = await self._threads.state_of(reader.user_id, stored)
+            actions = rules.evaluate(flattened, reader.user_id, name if isinstance(name, str) else None, follows)
             if not notifies(actions) or (only_highlights and not highlights(actions)):
                 continue
             membership = view.membership_at(stored.position)

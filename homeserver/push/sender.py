@@ -170,8 +170,9 @@ class PushSender:
         rows: Rows = []
         for user_id in candidates:
             name = None if user_id not in members else members[user_id].event.content.get("displayname")
+            follows = await self._rooms.thread_subscriptions.state_of(user_id, stored)
             actions = compile_rules(rules[user_id]).evaluate(
-                flattened, user_id, name if isinstance(name, str) else None
+                flattened, user_id, name if isinstance(name, str) else None, follows
             )
             if not notifies(actions) or not await self._concerns(room, stored, user_id, members.get(user_id)):
                 continue

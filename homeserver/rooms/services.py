@@ -12,16 +12,20 @@ from homeserver.notifier import Notifier
 from homeserver.protocol.room_versions import DEFAULT_ROOM_VERSION
 from homeserver.rooms.aggregations import Aggregations
 from homeserver.rooms.aliases import Aliases, AliasNamespaces
+from homeserver.rooms.branches import Branches
 from homeserver.rooms.client_events import EventSerializer
 from homeserver.rooms.creation import RoomCreation
 from homeserver.rooms.delayed_events import DelayedEvents, DelayedEventSettings
 from homeserver.rooms.hierarchy import Hierarchy
+from homeserver.rooms.importing import RoomImport
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.membership import IsGuest, Memberships, ProfileOf
 from homeserver.rooms.persistence import Persistence
 from homeserver.rooms.pipeline import Pipeline
 from homeserver.rooms.public_rooms import PublicRooms
 from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.received_events import ReceivedEvents
+from homeserver.rooms.receiving import Receiver
 from homeserver.rooms.relations import RelatedEvents
 from homeserver.rooms.remote import NoFederation, RemoteServers
 from homeserver.rooms.reports import Reports
@@ -31,6 +35,8 @@ from homeserver.rooms.search_index import SearchIndex
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.state import RoomState
 from homeserver.rooms.sticky_events import StickyEvents
+from homeserver.rooms.third_party_invites import ThirdPartyInvites
+from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timeline import Timeline
 from homeserver.rooms.transactions import SendTransactions
 from homeserver.rooms.typing import Typing
@@ -39,6 +45,7 @@ from homeserver.rooms.visibility import RoomVisibility
 from homeserver.storage.aliases import AliasStore
 from homeserver.storage.database import Database
 from homeserver.storage.delayed_events import DelayedEventStore
+from homeserver.storage.event_graph import EventGraphStore
 from homeserver.storage.events import EventStore
 from homeserver.storage.public_rooms import PublicRoomStore
 from homeserver.storage.receipts import ReceiptStore
@@ -47,7 +54,10 @@ from homeserver.storage.reports import ReportStore
 from homeserver.storage.rooms import RoomStore
 from homeserver.storage.search import SearchStore
 from homeserver.storage.sticky_events import StickyEventStore
+from homeserver.storage.thread_subscriptions import ThreadSubscriptionStore
 from homeserver.stream import Stream
+from homeserver.users.identity_servers import IdentityServers
+from homeserver.users.threepids import Threepids
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +95,12 @@ class RoomServices:
     aggregations: Aggregations
     visibility: RoomVisibility
     pipeline: Pipeline
+    graph: EventGraphStore
+    branches: Branches
+    receiver: Receiver
+    room_import: RoomImport
     memberships: Memberships
+    third_party_invites: ThirdPartyInvites
     aliases: Aliases
     creation: RoomCreation
     transactions: SendTransactions
@@ -103,6 +118,7 @@ class RoomServices:
     upgrades: Upgrades
     reports: Reports
     receipts: Receipts
+    thread_subscriptions: ThreadSubscriptions
     typing: Typing
 
 
@@ -116,6 +132,8 @@ def build_room_services(
     *,
     profile_of: ProfileOf,
     is_guest: IsGuest,
+    threepids: Threepids,
+    identity_servers: IdentityServers,
     hooks: Hooks | None = None,
     remote: RemoteServers | None = None,
     namespaces: AliasNamespaces | None = None,
@@ -130,12 +148,26 @@ def build_room_services(
     aggregations = Aggregations(relations, serializer)
     visibility = RoomVisibility(store, events)
     sticky_events = StickyEvents(store=StickyEventStore(db), events=events, rooms=live, clock=clock)
+    persistence = Persistence(
+        rooms=live, events=events, store=store, sticky=sticky_events, stream=stream, notifier=notifier
+    )
+    graph = EventGraphStore(db)
+    branches = Branches(events=events, graph=graph, rooms=store)
+    receiver = Receiver(
+        db=db,
+        rooms=live,
+        events=events,
+        graph=graph,
+        branches=branches,
+        persistence=persistence,
+        received_events=ReceivedEvents(
+            events=events, store=store, graph=graph, persistence=persistence, stream=stream, notifier=notifier
+        ),
+    )
     pipeline = Pipeline(
         db=db,
         rooms=live,
-        persistence=Persistence(
-            rooms=live, events=events, store=store, sticky=sticky_events, stream=stream, notifier=notifier
-        ),
+        persistence=persistence,
         hooks=hooks,
         clock=clock,
         server_name=settings.server_name,
@@ -151,6 +183,15 @@ def build_room_services(
         hooks=hooks,
         profile_of=profile_of,
         is_guest=is_guest,
+        server_name=settings.server_name,
+    )
+    third_party_invites = ThirdPartyInvites(
+        rooms=live,
+        memberships=memberships,
+        pipeline=pipeline,
+        identity_servers=identity_servers,
+        find_user=threepids.find_user,
+        profile_of=profile_of,
         server_name=settings.server_name,
     )
     alias_store = AliasStore(db)
@@ -199,7 +240,21 @@ def build_room_services(
         aggregations=aggregations,
         visibility=visibility,
         pipeline=pipeline,
+        graph=graph,
+        branches=branches,
+        receiver=receiver,
+        room_import=RoomImport(
+            db=db,
+            rooms=live,
+            events=events,
+            store=store,
+            graph=graph,
+            stream=stream,
+            notifier=notifier,
+            server_name=settings.server_name,
+        ),
         memberships=memberships,
+        third_party_invites=third_party_invites,
         aliases=aliases,
         creation=RoomCreation(
             pipeline=pipeline,
@@ -258,6 +313,9 @@ def build_room_services(
         ),
         upgrades=Upgrades(
             db=db, rooms=live, pipeline=pipeline, memberships=memberships, aliases=alias_store, profile_of=profile_of
+        ),
+        thread_subscriptions=ThreadSubscriptions(
+            db=db, store=ThreadSubscriptionStore(db), timeline=timeline, announcer=stream
         ),
         reports=Reports(db=db, store=ReportStore(db), rooms=live, timeline=timeline, clock=clock),
         receipts=Receipts(db=db, store=ReceiptStore(db), events=events, rooms=live, stream=stream, clock=clock),

@@ -79,6 +79,7 @@ def build_sync_services(
         stream=stream,
         rules_of=users.push_rules.rules_of,
         ignored_of=users.account_data.ignored_users,
+        threads=rooms.thread_subscriptions,
     )
     joined = JoinedRoomSection(
         rooms=rooms.live,
@@ -140,5 +141,6 @@ def build_sync_services(
         visibility=rooms.visibility,
         serializer=rooms.serializer,
         rules_of=users.push_rules.rules_of,
+        threads=rooms.thread_subscriptions,
     )
     return SyncServices(settings, sync, user_rooms, windows, counts, invites, initial_sync, notifications)

@@ -122,7 +122,8 @@ class _ClassBuckets:
 
 
 class RouteLimiter:
-    """The configured limits of every class. `is_exempt` frees application services whose registration says so."""
+    """The configured limits of every class. `is_exempt` frees application services whose registration says so;
+    `override` gives single users another limit of sending, as (events a second, events at once), both 0 for none."""
 
     def __init__(
         self,
@@ -130,12 +131,16 @@ class RouteLimiter:
         limits: Mapping[RateClass, ClassLimits] = DEFAULT_LIMITS,
         *,
         is_exempt: Callable[[Requester], bool] = lambda requester: requester.appservice_id is not None,
+        override: Callable[[str], tuple[int, int] | None] = lambda user_id: None,
         max_buckets: int = MAX_BUCKETS,
     ) -> None:
         def buckets(limit: RateLimit | None) -> TokenBuckets | None:
             return None if limit is None else TokenBuckets(limit, clock, max_buckets=max_buckets)
 
         self._is_exempt = is_exempt
+        self._override = override
+        self._overridden: dict[tuple[int, int], TokenBuckets] = {}
+        self._clock = clock
         self._classes = {
             rate: _ClassBuckets(buckets(each.account), buckets(each.address), buckets(each.room))
             for rate, each in limits.items()
@@ -145,9 +150,17 @@ class RouteLimiter:
         buckets = self._classes.get(rate)
         if buckets is None or (requester is not None and self._is_exempt(requester)):
             return
+        account = buckets.account
+        own = None if requester is None or rate is not RateClass.MESSAGE else self._override(requester.user_id)
+        if own is not None:
+            if not own[0]:
+                return
+            account = self._overridden.get(own)
+            if account is None:
+                account = self._overridden[own] = TokenBuckets(RateLimit(own[0], own[1]), self._clock)
         taken: list[tuple[TokenBuckets, str]] = []
-        if buckets.account is not None:
-            taken.append((buckets.account, address if requester is None else requester.user_id))
+        if account is not None:
+            taken.append((account, address if requester is None else requester.user_id))
         if buckets.address is not None:
             taken.append((buckets.address, address))
         if buckets.room is not None and room_id is not None:

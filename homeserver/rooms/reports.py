@@ -42,10 +42,10 @@ class Reports:
         if room is None or room.membership(reporter) != "join":
             return
         try:
-            await self._timeline.find_visible(reporter, room_id, event_id)
+            _, stored, _ = await self._timeline.find_visible(reporter, room_id, event_id)
         except NotFound:
             return
-        await self._keep(reporter, reason, room_id=room_id, event_id=event_id)
+        await self._keep(reporter, reason, room_id=room_id, event_id=event_id, sender=stored.event.sender)
 
     async def report_user(self, reporter: str, user_id: str, reason: str) -> None:
         """A user, local or remote, existing or not: nobody is looked up."""
@@ -64,8 +64,10 @@ class Reports:
         room_id: str | None = None,
         event_id: str | None = None,
         user_id: str | None = None,
+        sender: str | None = None,
     ) -> None:
-        report = Report(secrets.token_hex(16), self._clock.now_ms(), reporter, room_id, event_id, user_id, reason)
+        now = self._clock.now_ms()
+        report = Report(secrets.token_hex(16), now, reporter, room_id, event_id, user_id, reason, sender=sender)
         await self._db.write(lambda txn: self._store.add_report(txn, report))
 
 

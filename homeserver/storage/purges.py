@@ -23,6 +23,9 @@ OF_ROOM: Final = (
     "branch_states",
     "unknown_events",
     "waiting_redactions",
+    "delayed_events",
+    "sticky_events",
+    "push_queue",
 )
 """The tables whose rows go with a room, in one transaction: `rooms` first, so that nobody finds the rest."""
 IN_PARTS: Final = ("events", "search_events")

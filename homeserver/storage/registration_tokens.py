@@ -52,6 +52,14 @@ class RegistrationTokenStore:
     async def remove_token(self, txn: Transaction, token: str) -> bool:
         return await txn.execute("DELETE FROM registration_tokens WHERE token = ?", (token,)) == 1
 
+    async def set_limits(self, txn: Transaction, token: str, uses_allowed: int | None, expires_ts: int | None) -> bool:
+        """False when there is no such token."""
+        changed = await txn.execute(
+            "UPDATE registration_tokens SET uses_allowed = ?, expires_ts = ? WHERE token = ?",
+            (uses_allowed, expires_ts, token),
+        )
+        return changed == 1
+
     async def use_token(self, txn: Transaction, token: str, now_ts: int) -> bool:
         """Count one use, in the transaction that makes the account; False if it is unknown, used up or expired."""
         used = await txn.execute(

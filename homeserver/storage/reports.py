@@ -20,9 +20,10 @@ class Report:
     user_id: str | None
     reason: str
     number: int = 0
+    sender: str | None = None
 
 
-_COLUMNS = "report_id, created_ts, reporter, room_id, event_id, user_id, reason, number"
+_COLUMNS = "report_id, created_ts, reporter, room_id, event_id, user_id, reason, number, sender"
 
 
 class ReportStore:
@@ -35,7 +36,7 @@ class ReportStore:
         """Keep a report under the next number."""
         number = int(await txn.fetch_value("SELECT MAX(number) FROM reports") or 0) + 1
         await txn.execute(
-            f"INSERT INTO reports ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO reports ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 report.report_id,
                 report.created_ts,
@@ -45,6 +46,7 @@ class ReportStore:
                 report.user_id,
                 report.reason,
                 number,
+                report.sender,
             ),
         )
 
@@ -74,24 +76,22 @@ class ReportStore:
     ) -> tuple[list[Report], int]:
         """(reports of events or of users, how many there are). `reporter` is a part of the reporter's id, `against`
         the sender of the event, or the user who was reported."""
-        conditions = ["r.event_id IS NOT NULL" if kind == "event" else "r.user_id IS NOT NULL"]
+        conditions = ["event_id IS NOT NULL" if kind == "event" else "user_id IS NOT NULL"]
         params: list[Any] = []
         if reporter is not None:
-            conditions.append("r.reporter LIKE ? ESCAPE '\\'")
+            conditions.append("reporter LIKE ? ESCAPE '\\'")
             params.append(contains(reporter))
         if room_id is not None:
-            conditions.append("r.room_id LIKE ? ESCAPE '\\'")
+            conditions.append("room_id LIKE ? ESCAPE '\\'")
             params.append(contains(room_id))
         if against is not None:
-            conditions.append("e.sender LIKE ? ESCAPE '\\'" if kind == "event" else "r.user_id LIKE ? ESCAPE '\\'")
+            conditions.append("sender LIKE ? ESCAPE '\\'" if kind == "event" else "user_id LIKE ? ESCAPE '\\'")
             params.append(contains(against))
         where = " AND ".join(conditions)
-        tables = "reports AS r LEFT JOIN events AS e ON e.event_id = r.event_id"
-        total = await self._db.fetch_value(f"SELECT COUNT(*) FROM {tables} WHERE {where}", params)
+        total = await self._db.fetch_value(f"SELECT COUNT(*) FROM reports WHERE {where}", params)
         order = "DESC" if newest_first else "ASC"
         rows = await self._db.fetch_all(
-            "SELECT r.report_id, r.created_ts, r.reporter, r.room_id, r.event_id, r.user_id, r.reason, r.number"
-            f" FROM {tables} WHERE {where} ORDER BY r.number {order} LIMIT ? OFFSET ?",
+            f"SELECT {_COLUMNS} FROM reports WHERE {where} ORDER BY number {order} LIMIT ? OFFSET ?",
             (*params, limit, start),
         )
         return [Report(*row) for row in rows], int(total)

@@ -24,6 +24,7 @@ from referencing.jsonschema import DRAFT202012
 from tests.support.openapi_mistakes import MISTAKES
 
 BUNDLE = Path(__file__).with_name("openapi.json")
+REQUESTS = Path(__file__).with_name("openapi_requests.json")
 BUNDLE_URI = "urn:halfdoor:openapi"
 SEEN_VARIABLE = "HALFDOOR_SEEN_OPERATIONS"
 ERROR_SCHEMA = {
@@ -118,6 +119,14 @@ def all_operations() -> tuple[Operation, ...]:
         Operation(row["api"], row["method"], row["path"], row["operation"], row["answers"])
         for row in _bundle()["operations"]
     )
+
+
+@cache
+def requests_of_the_specification() -> dict[str, Any]:
+    """What each operation of the Client-Server API may be asked, by operationId: `security`, `parameters` and `body`;
+    "$defs" are the definitions that bodies refer to."""
+    bundle = json.loads(REQUESTS.read_text(encoding="utf-8"))
+    return {**{row["operation"]: row for row in bundle["operations"]}, "$defs": bundle["$defs"]}
 
 
 def _note_seen(operation: Operation) -> None:

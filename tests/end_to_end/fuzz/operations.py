@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from homeserver.http.routing import Auth, BodySize, Route
-from tests.support import openapi
+from tests.support.openapi import requests_of_the_specification
 
-BUNDLE = Path(openapi.__file__).with_name("openapi_requests.json")
 _BODY = re.compile(r"parse_body\(\s*request,\s*(\w+)")
 _QUERY = re.compile(r"query_\w+\(\s*request,\s*\"([\w.]+)\"")
 
@@ -42,13 +38,6 @@ class Operation:
     takes_file: bool = False
     auth: Auth = Auth.USER
     takes_form: bool = False
-
-
-@functools.cache
-def requests_of_the_specification() -> dict[str, Any]:
-    """The bundle of requests, by operationId; "$defs" are the definitions."""
-    bundle = json.loads(BUNDLE.read_text(encoding="utf-8"))
-    return {**{row["operation"]: row for row in bundle["operations"]}, "$defs": bundle["$defs"]}
 
 
 def operations(routes: Iterable[Route]) -> list[Operation]:

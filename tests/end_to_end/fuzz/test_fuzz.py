@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from homeserver.storage.database import Database
-from tests.end_to_end.fuzz.operations import operations, requests_of_the_specification
+from tests.end_to_end.fuzz.operations import operations
 from tests.end_to_end.fuzz.run import run
 from tests.end_to_end.fuzz.world import make_world
+from tests.support.openapi import requests_of_the_specification
 
 pytestmark = pytest.mark.end_to_end
 

@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Prepared:
-    """A signed and authorised event, ready to be written."""
+    """A signed and authorised event, ready to be written. `heads`: the room's forward extremities with it."""
 
     event: Event
     text: str
@@ -37,6 +37,7 @@ class Prepared:
     redaction_target: StoredEvent | None
     relates_to: str | None
     relation: str | None
+    heads: list[Head]
 
     @classmethod
     def of(
@@ -59,6 +60,7 @@ class Prepared:
             redaction_target,
             relation.event_id,
             relation.rel_type,
+            [],
         )
 
 
@@ -101,21 +103,25 @@ class Persistence:
                     txn, room.room_id, room.version.identifier, room.creator, [head_of(event)], stored.position
                 )
             self._events.add_event(txn, stored, item.text, relates_to=item.relates_to, relation=item.relation)
-            if STICKY_FIELD in event.pdu:
-                await self._sticky.write(txn, stored)
+            await self.note_sticky(txn, stored)
             if event.state_key is not None:
                 self._store.set_state(txn, room.room_id, event.key, event.event_id, stored.position)
                 if event.type == MEMBER:
                     self._write_membership(txn, room.room_id, stored)
             written.append(stored)
-        heads = [head_of(prepared[-1].event)]
+        heads = prepared[-1].heads
         if len(prepared) > 1 or not new:
             self._store.set_extremities(txn, room.room_id, heads)
         redactions = [
-            await self._redact(txn, item.redaction_target, item.event) for item in prepared if item.redaction_target
+            await self.redact(txn, item.redaction_target, item.event) for item in prepared if item.redaction_target
         ]
         txn.on_commit(lambda: self._committed(room, prepared, written, redactions, heads, new=new))
         return written
+
+    async def note_sticky(self, txn: Transaction, stored: StoredEvent) -> None:
+        """Keep the event at hand if it is sticky (MSC4354)."""
+        if STICKY_FIELD in stored.event.pdu:
+            await self._sticky.write(txn, stored)
 
     def _write_membership(self, txn: Transaction, room_id: str, stored: StoredEvent) -> None:
         event = stored.event
@@ -127,7 +133,7 @@ class Persistence:
             ),
         )
 
-    async def _redact(self, txn: Transaction, target: StoredEvent, redaction: Event) -> StoredEvent:
+    async def redact(self, txn: Transaction, target: StoredEvent, redaction: Event) -> StoredEvent:
         """Empty the target, in the database and in the form that memory will hold."""
         version = redaction.room_version
         emptied = redact(target.event.pdu, version)

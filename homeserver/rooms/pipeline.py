@@ -118,6 +118,7 @@ class Pipeline:
         room = LiveRoom(event.room_id, version, create.sender, self._db.position)
         first = Prepared.of(event, create.transaction_key)
         room.note_drafted(event)
+        first.heads = room.extremities
         drafts = following(room.room_id)
         await self._ask_hooks(room.room_id, drafts)
         drafted = [first, *self._draft_all(room, drafts)]
@@ -144,7 +145,9 @@ class Pipeline:
             if missing:
                 await self._rooms.load_member_events(room, missing)
                 continue
-            if self._rooms.peek(room_id) is room:
+            if room.is_held:
+                await room.released()
+            elif self._rooms.peek(room_id) is room:
                 return room
 
     def _auth_keys(self, room: LiveRoom, draft: Draft) -> list[StateKey]:
@@ -178,6 +181,7 @@ class Pipeline:
         replaces = None if draft.state_key is None else room.draft_state((draft.type, draft.state_key))
         prepared = Prepared.of(event, draft.transaction_key, replaces, draft.redaction_target)
         room.note_drafted(event)
+        prepared.heads = room.extremities
         return prepared
 
     # 2. ask the hooks

@@ -15,6 +15,11 @@ ACCEPTED: Final = 0
 SOFT_FAILED: Final = 1
 REJECTED: Final = 2
 OUTLIER: Final = 3
+REJECTED_OUTLIER: Final = 4
+"""Rejected by its auth events, before anything else of it was known. Rejection is for good (A07)."""
+
+WITHOUT_A_PLACE: Final = frozenset({OUTLIER, REJECTED_OUTLIER})
+FOR_GOOD_REJECTED: Final = frozenset({REJECTED, REJECTED_OUTLIER})
 
 _decode = msgspec.json.Decoder().decode
 
@@ -130,6 +135,10 @@ class EventStore:
                 text,
             ),
         )
+
+    async def remove_outlier(self, txn: Transaction, event_id: str) -> None:
+        """An event that was known outside the timeline is about to be written with its place."""
+        await txn.execute("DELETE FROM events WHERE event_id = ? AND status IN (3, 4)", (event_id,))
 
     async def set_redacted(self, txn: Transaction, event_id: str, redacted_pdu: str, redacted_by: str) -> None:
         """Replace an event's JSON by its redacted form; what it said is gone from the database (G04)."""

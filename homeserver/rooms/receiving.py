@@ -1,0 +1,363 @@
+"""The pipeline's other door: events that other servers wrote. The spec's checks on receipt, from the fourth on.
+
+Whoever brings an event here has done the first three: it has the form of an event, its signatures are valid, and its
+hashes (`protocol/event_format.parse_event`, `federation/`). The steps here, in the spec's order and words:
+
+4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
+5. "Passes authorization rules based on the state before the event, otherwise it is rejected."
+6. "Passes authorization rules based on the current state of the room, otherwise it is 'soft failed'."
+
+Rejection is for good (A07). Neither a rejected nor a soft-failed event becomes a forward extremity (A12), and no reader
+sees them (A17). An event that stands on all of the room's newest events is drafted on the draft head like our own; for
+one that does not, the room is held until the states of its branches are resolved.
+
+Spec: Server-Server API, "Checks performed on receipt of a PDU", "Rejection", "Soft failure".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from homeserver.protocol.authorization import (
+    NotAuthorized,
+    auth_keys_of,
+    check_auth_events,
+    check_authorized,
+    may_redact,
+)
+from homeserver.protocol.errors import Unknown
+from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import EventId
+from homeserver.protocol.power_levels import power_levels_of
+from homeserver.rooms.branches import Branches, UnknownEvents
+from homeserver.rooms.live_room import MEMBER, Head, LiveRoom, LiveRooms, heads_after
+from homeserver.rooms.persistence import Persistence, Prepared
+from homeserver.rooms.received_events import Received, ReceivedEvents
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.event_graph import BranchState, EventGraphStore
+from homeserver.storage.events import (
+    ACCEPTED,
+    FOR_GOOD_REJECTED,
+    REJECTED,
+    REJECTED_OUTLIER,
+    SOFT_FAILED,
+    WITHOUT_A_PLACE,
+    EventStore,
+    StoredEvent,
+)
+from homeserver.storage.rooms import StateKey
+
+MAX_ATTEMPTS: Final = 5
+CREATE: Final = ("m.room.create", "")
+POWER_LEVELS: Final = ("m.room.power_levels", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The event is in the room."""
+
+    stored: StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class SoftFailed:
+    """The event is allowed by its own past, and not by the room as it is now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The event breaks a rule; for good."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The event had been received before; `status` is what it was found to be then."""
+
+    status: int
+
+
+Outcome = Accepted | SoftFailed | Rejected | Known
+
+
+class _Stale(Exception):
+    """What this event was drafted on could not be committed; look again."""
+
+
+class Receiver:
+    """Takes events of other servers into rooms that this server is in."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        rooms: LiveRooms,
+        events: EventStore,
+        graph: EventGraphStore,
+        branches: Branches,
+        persistence: Persistence,
+        received_events: ReceivedEvents,
+    ) -> None:
+        self._db = db
+        self._rooms = rooms
+        self._events = events
+        self._graph = graph
+        self._branches = branches
+        self._persistence = persistence
+        self._received_events = received_events
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def receive(self, event: Event, *, state_before: Mapping[StateKey, str] | None = None) -> Outcome:
+        """Judge an event and store it, with the outcome.
+
+        `state_before`: the state before the event where its predecessors cannot be had; every event of it is stored.
+        Raises UnknownEvents when predecessors or auth events are not here (they are to be brought first), NotInRoom
+        when the room is not known, Unavailable.
+        """
+        return await (await self._begin(event, state_before))
+
+    async def receive_all(self, events: Sequence[Event]) -> list[Outcome | Exception]:
+        """Several events in order, committed together as far as they follow each other; what one raised is given in its
+        place."""
+        begun: list[Awaitable[Outcome] | Exception] = []
+        for event in events:
+            try:
+                begun.append(await self._begin(event, None))
+            except Exception as error:
+                begun.append(error)
+        done: list[Outcome | Exception] = []
+        for one in begun:
+            try:
+                done.append(one if isinstance(one, Exception) else await one)
+            except Exception as error:
+                done.append(error)
+        return done
+
+    async def _begin(self, event: Event, state_before: Mapping[StateKey, str] | None) -> Awaitable[Outcome]:
+        """Judge an event and draft it. The result is to be awaited until it is committed."""
+        lock = self._locks.setdefault(event.room_id, asyncio.Lock())
+        try:
+            async with lock:
+                return await self._judge(event, state_before)
+        finally:
+            if not lock.locked() and self._locks.get(event.room_id) is lock:
+                del self._locks[event.room_id]
+
+    async def _judge(self, event: Event, state_before: Mapping[StateKey, str] | None) -> Awaitable[Outcome]:
+        for _ in range(MAX_ATTEMPTS):
+            room = await self._rooms.get(event.room_id)
+            found = await self._graph.find_graph_events(room.room_id, [event.event_id])
+            known = found.get(event.event_id)
+            if known is not None and known.status not in WITHOUT_A_PLACE:
+                return _done(Known(known.status))
+            was_outlier = known is not None
+            refusal = "It was rejected before" if known is not None and known.status == REJECTED_OUTLIER else None
+            refusal = refusal or await self.refusal_by_auth_events(room, event)
+            redactions = await self._graph.list_waiting_redactions(room.room_id, event.event_id)
+            if state_before is None and await self._stands_on_head(room, event):
+                judged = None if was_outlier or refusal or redactions else self._draft_on_head(room, event)
+                if judged is not None:
+                    return judged
+            async with room.hold():
+                await self._db.write(_nothing)  # what was drafted is committed then, or void
+                if self._rooms.peek(room.room_id) is not room:
+                    continue
+                received = await self._on_branch(room, event, refusal, state_before)
+                received.was_outlier = was_outlier
+                if received.status == ACCEPTED and redactions:
+                    received.redaction = await self._redaction_that_waited(room, event, redactions)
+                return _done(await self._write(room, received))
+        raise Unknown("The room is too busy, try again")
+
+    # 4.
+
+    async def refusal_by_auth_events(
+        self, room: LiveRoom, event: Event, others: Mapping[str, tuple[Event, bool]] | None = None
+    ) -> str | None:
+        """Why the event's own auth events do not allow it; None when they do. Raises UnknownEvents.
+
+        `others`: events that are not stored yet, each with whether it was rejected.
+        """
+        wanted = list(event.auth_events)
+        if event.room_version.room_id_is_create_hash:
+            wanted.append(EventId("$" + event.room_id[1:]))
+        known: dict[str, tuple[Event, bool]] = {}
+        if others is not None:
+            known = {event_id: others[event_id] for event_id in wanted if event_id in others}
+        missing = [event_id for event_id in wanted if event_id not in known]
+        # Of any room, so that an auth event of another one is a reason to reject, not to ask for it again (A05).
+        for stored in await self._events.find_events(room.room_id, room.version, missing) if missing else ():
+            known[stored.event_id] = (stored.event, stored.status in FOR_GOOD_REJECTED)
+        unknown = [event_id for event_id in wanted if event_id not in known]
+        if unknown:
+            raise UnknownEvents(unknown)
+        rejected = {event_id for event_id, (_, is_rejected) in known.items() if is_rejected}
+        try:
+            state = check_auth_events(
+                event,
+                {EventId(event_id): auth_event for event_id, (auth_event, _) in known.items()},
+                lambda event_id: event_id in rejected,
+            )
+            check_authorized(event, state)
+        except NotAuthorized as error:
+            return f"By its auth events: {error}"
+        return None
+
+    # 5. and 6. on the draft head, where the state before the event is the current state too
+
+    async def _stands_on_head(self, room: LiveRoom, event: Event) -> bool:
+        """Whether the event follows all of the room's newest events; then all that it is judged by is in memory."""
+        users = {key[1] for key in auth_keys_of(event) if key[0] == MEMBER}
+        if event.type == MEMBER and event.state_key is not None:
+            users.add(event.state_key)
+        await self._rooms.load_member_events(room, users)
+        if room.is_held:
+            await room.released()
+            return False
+        return {head.event_id for head in room.extremities} == set(event.prev_events)
+
+    def _draft_on_head(self, room: LiveRoom, event: Event) -> Awaitable[Outcome] | None:
+        """None when that is not so simple, and the room is needed for the event alone."""
+        if event.type == "m.room.redaction":
+            return None
+        try:
+            state = {key: found for key in auth_keys_of(event) if (found := room.draft_state(key)) is not None}
+            create = room.draft_state(CREATE)
+            replaces = None if event.state_key is None else room.draft_state(event.key)
+        except KeyError:  # a member event that memory has lost meanwhile
+            return None
+        if create is not None:
+            state[CREATE] = create
+        try:
+            check_authorized(event, state)
+        except NotAuthorized:
+            return None
+        prepared = Prepared.of(event, None, replaces)
+        room.note_drafted(event)
+        prepared.heads = room.extremities
+        return asyncio.ensure_future(self._write_draft(room, prepared))
+
+    async def _write_draft(self, room: LiveRoom, prepared: Prepared) -> Outcome:
+        epoch = room.epoch
+
+        async def job(txn: Transaction) -> StoredEvent:
+            if room.epoch != epoch:
+                raise _Stale
+            txn.on_abort(room.abandon_drafts)
+            (stored,) = await self._persistence.write(txn, room, [prepared], new=False)
+            return stored
+
+        try:
+            return Accepted(await self._db.write(job))
+        except _Stale:
+            return await self.receive(prepared.event)
+        except Exception:
+            if room.epoch == epoch:
+                room.abandon_drafts()
+            raise
+
+    # 5. and 6. on a branch
+
+    async def _on_branch(
+        self, room: LiveRoom, event: Event, refusal: str | None, state_before: Mapping[StateKey, str] | None
+    ) -> Received:
+        if state_before is None:
+            before, whole = await self._branches.merged(room, await self._branches.after(room, event.prev_events))
+        else:
+            whole = dict(state_before)
+            before = self._branches.difference(BranchState(room.last_position), room.state_ids, whole)
+        replaced = None if event.state_key is None else room.state_ids.get(event.key)
+        received = Received(Prepared.of(event), ACCEPTED, before, heads=[*room.extremities])
+        try:
+            if refusal is not None:
+                received.status, received.reason = REJECTED, refusal
+                return received
+            state = await self._facts(room, event, whole)
+            check_authorized(event, state)
+        except NotAuthorized as error:
+            received.status, received.reason = REJECTED, f"By the state before it: {error}"
+            return received
+        try:
+            current = await self._facts(room, event, room.state_ids)
+            check_authorized(event, current)
+        except NotAuthorized as error:
+            received.status, received.reason = SOFT_FAILED, str(error)
+            return received
+        if replaced is not None:
+            found = await self._events.find_events(room.room_id, room.version, [replaced])
+            received.prepared.replaces = found[0].event if found else None
+        await self._resolve(room, received)
+        await self._apply_redaction(room, received, state)
+        return received
+
+    async def _facts(self, room: LiveRoom, event: Event, ids: Mapping[StateKey, str]) -> dict[StateKey, Event]:
+        """The entries of a state that the rules ask for."""
+        keys = {CREATE, POWER_LEVELS, *auth_keys_of(event)}
+        wanted = [ids[key] for key in keys if key in ids]
+        found = await self._events.find_events(room.room_id, room.version, wanted)
+        return {stored.event.key: stored.event for stored in found}
+
+    async def _resolve(self, room: LiveRoom, received: Received) -> None:
+        """The room's forward extremities and its state with the event."""
+        event = received.prepared.event
+        others = [head for head in room.extremities if head.event_id not in event.prev_events]
+        received.heads = heads_after(room.extremities, event)
+        after = received.before
+        if event.state_key is not None:
+            after = after.plus(event.key, event.event_id)
+        elif len(event.prev_events) == 1 and len(others) == len(room.extremities) - 1:
+            return  # one of the branches has grown, and says nothing new about the state
+        states = [after, *await self._branches.after(room, [head.event_id for head in others])]
+        _, current = await self._branches.merged(room, states, event)
+        received.changes = {key: event_id for key, event_id in current.items() if room.state_ids.get(key) != event_id}
+        received.changes.update((key, None) for key in room.state_ids if key not in current)
+        changed = [event_id for event_id in received.changes.values() if event_id not in (None, event.event_id)]
+        found = await self._events.find_events(room.room_id, room.version, [one for one in changed if one is not None])
+        received.changed_to = {stored.event_id: stored for stored in found}
+
+    async def _apply_redaction(self, room: LiveRoom, received: Received, state: Mapping[StateKey, Event]) -> None:
+        event = received.prepared.event
+        if event.redacts is None:
+            return
+        found = await self._events.find_events(room.room_id, room.version, [event.redacts])
+        if not found:
+            received.waits_for_target = True
+        elif may_redact(event, found[0].event, power_levels_of(state[CREATE], state.get(POWER_LEVELS))):
+            received.prepared.redaction_target = found[0]
+
+    async def _redaction_that_waited(
+        self, room: LiveRoom, event: Event, redactions: Sequence[str]
+    ) -> StoredEvent | None:
+        """The first of the redactions that may redact the event."""
+        for stored in await self._events.find_events(room.room_id, room.version, redactions):
+            if stored.status == ACCEPTED and may_redact(stored.event, event, room.power_levels):
+                return stored
+        return None
+
+    async def _write(self, room: LiveRoom, received: Received) -> Outcome:
+        stored = await self._db.write(lambda txn: self._received_events.write(txn, room, received))
+        self._branches.forget([stored.event_id])
+        if received.status == REJECTED:
+            return Rejected(received.reason)
+        if received.status == SOFT_FAILED:
+            return SoftFailed(received.reason)
+        return Accepted(stored)
+
+
+async def _nothing(txn: Transaction) -> None:
+    return None
+
+
+def _done(outcome: Outcome) -> Awaitable[Outcome]:
+    future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    future.set_result(outcome)
+    return future
+
+
+__all__ = ["Accepted", "Head", "Known", "Outcome", "Receiver", "Rejected", "SoftFailed", "UnknownEvents"]

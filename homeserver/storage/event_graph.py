@@ -1,0 +1,108 @@
+"""The graph of a room's events beyond its one line: states of branches, predecessors that are not known, and redactions
+that came before what they redact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from homeserver.storage.database import Reader, Transaction
+from homeserver.storage.rooms import StateKey
+
+IN_A_QUERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class BranchState:
+    """A state of a room: as the log of changes has it just after position `base`, except for `differences` (None:
+    nothing is at that key). `group`: where it is stored, if it is."""
+
+    base: int
+    differences: Mapping[StateKey, str | None] = field(default_factory=dict)
+    group: int | None = None
+
+    def plus(self, key: StateKey, event_id: str) -> BranchState:
+        """This state with one more event."""
+        return BranchState(self.base, {**self.differences, key: event_id})
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEvent:
+    """What the graph needs to know of a stored event."""
+
+    position: int
+    event_id: str
+    status: int
+    state_group: int | None
+    type: str
+    state_key: str | None
+
+
+class EventGraphStore:
+    """Tables of the graph. Every look-up names the room (B18, B19)."""
+
+    def __init__(self, db: Reader) -> None:
+        self._db = db
+
+    async def find_graph_events(self, room_id: str, event_ids: Sequence[str]) -> dict[str, GraphEvent]:
+        """Those of the events that this server has in this room, outliers included."""
+        found: dict[str, GraphEvent] = {}
+        for start in range(0, len(event_ids), IN_A_QUERY):
+            part = event_ids[start : start + IN_A_QUERY]
+            rows = await self._db.fetch_all(
+                "SELECT position, event_id, status, state_group, type, state_key FROM events"
+                f" WHERE event_id IN ({', '.join('?' * len(part))}) AND room_id = ?",
+                (*part, room_id),
+            )
+            found.update((row[1], GraphEvent(*row)) for row in rows)
+        return found
+
+    async def get_branch_state(self, state_group: int) -> BranchState:
+        row = await self._db.fetch_one(
+            "SELECT base_position, differences FROM branch_states WHERE state_group = ?", (state_group,)
+        )
+        assert row is not None, "every group that an event names is stored"
+        return BranchState(
+            row[0], {(kind, key): event_id for kind, key, event_id in json.loads(row[1])}, group=state_group
+        )
+
+    def add_branch_state(self, txn: Transaction, room_id: str, state_group: int, state: BranchState) -> None:
+        """Keep a state under a number, which is the position of the first event that it stands before."""
+        differences = [[*key, event_id] for key, event_id in state.differences.items()]
+        txn.add(
+            "INSERT INTO branch_states (state_group, room_id, base_position, differences) VALUES (?, ?, ?, ?)",
+            (state_group, room_id, state.base, json.dumps(differences)),
+        )
+
+    def add_unknown(self, txn: Transaction, room_id: str, event_id: str, unknown: Iterable[str]) -> None:
+        """`event_id` names predecessors that this server has not."""
+        for one in unknown:
+            txn.add(
+                "INSERT INTO unknown_events (room_id, event_id, named_by) VALUES (?, ?, ?)"
+                " ON CONFLICT (room_id, event_id, named_by) DO NOTHING",
+                (room_id, one, event_id),
+            )
+
+    def remove_unknown(self, txn: Transaction, room_id: str, event_id: str) -> None:
+        """`event_id` is known now."""
+        txn.add("DELETE FROM unknown_events WHERE room_id = ? AND event_id = ?", (room_id, event_id))
+
+    async def list_unknown(self, room_id: str) -> list[tuple[str, str]]:
+        """(a predecessor that is not known, the event that names it): where the history that we have ends."""
+        rows = await self._db.fetch_all("SELECT event_id, named_by FROM unknown_events WHERE room_id = ?", (room_id,))
+        return [(row[0], row[1]) for row in rows]
+
+    def add_waiting_redaction(self, txn: Transaction, room_id: str, redacts: str, event_id: str) -> None:
+        txn.add(
+            "INSERT INTO waiting_redactions (room_id, redacts, event_id) VALUES (?, ?, ?)"
+            " ON CONFLICT (room_id, redacts, event_id) DO NOTHING",
+            (room_id, redacts, event_id),
+        )
+
+    async def list_waiting_redactions(self, room_id: str, redacts: str) -> list[str]:
+        """The redactions of an event that came before it."""
+        rows = await self._db.fetch_all(
+            "SELECT event_id FROM waiting_redactions WHERE room_id = ? AND redacts = ?", (room_id, redacts)
+        )
+        return [row[0] for row in rows]

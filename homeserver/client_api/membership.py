@@ -8,9 +8,11 @@ import msgspec
 
 from homeserver.http.parsing import parse_body, query_list
 from homeserver.http.request import Request, Response
-from homeserver.protocol.errors import Forbidden, InvalidParam
+from homeserver.protocol.errors import InvalidParam
 from homeserver.protocol.identifiers import parse_room_id, parse_user_id
 from homeserver.rooms.services import RoomServices
+from homeserver.rooms.third_party_invites import ThirdParty
+from homeserver.users.identity_servers import identity_server
 
 
 class _Reason(msgspec.Struct):
@@ -31,6 +33,7 @@ class _InviteBody(msgspec.Struct):
     user_id: str | None = None
     reason: str | None = None
     id_server: str | None = None
+    id_access_token: str | None = None
     medium: str | None = None
     address: str | None = None
 
@@ -64,9 +67,13 @@ class MembershipApi:
     async def invite_user(self, request: Request) -> Response:
         body = parse_body(request, _InviteBody)
         if body.user_id is None:
-            if body.medium is not None or body.address is not None:
-                raise Forbidden("This server does not invite by e-mail or phone number.")
-            raise InvalidParam("Say whom to invite as user_id.")
+            if body.medium is None or body.address is None:
+                raise InvalidParam("Say whom to invite as user_id, or as medium and address.")
+            third_party = third_party_of(body.medium, body.address, body.id_server, body.id_access_token)
+            await self._rooms.third_party_invites.invite(
+                request.user.user_id, request.path_params["room_id"], third_party, reason=body.reason
+            )
+            return Response()
         await self._memberships.invite(
             request.user.user_id,
             request.path_params["room_id"],
@@ -110,7 +117,7 @@ class MembershipApi:
         if body.reason is not None:
             content["reason"] = body.reason
         if body.third_party_signed is not None:
-            content["third_party_invite"] = {"signed": body.third_party_signed}
+            await self._rooms.third_party_invites.accept(request.user.user_id, room_id, body.third_party_signed)
         joined = await self._memberships.join(request.user.user_id, room_id, content=content, via=via)
         return Response({"room_id": joined})
 
@@ -120,3 +127,10 @@ class MembershipApi:
             room_id, servers = await self._rooms.aliases.get(room_id_or_alias)
             return room_id, tuple(dict.fromkeys([*via, *servers]))
         return parse_room_id(room_id_or_alias), tuple(dict.fromkeys(via))
+
+
+def third_party_of(medium: str, address: str, id_server: str | None, id_access_token: str | None) -> ThirdParty:
+    """Somebody known by an address, as clients name them. Raises InvalidParam."""
+    if id_server is None or id_access_token is None:
+        return ThirdParty(medium, address, None)
+    return ThirdParty(medium, address, identity_server(id_server, id_access_token))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from homeserver.client_api.membership import third_party_of
 from homeserver.http.parsing import parse_body
 from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import BadJson, Forbidden, InvalidParam
@@ -19,13 +20,20 @@ class _InitialState(msgspec.Struct):
     state_key: str = ""
 
 
+class _Invite3pid(msgspec.Struct):
+    id_server: str
+    id_access_token: str
+    medium: str
+    address: str
+
+
 class _CreateBody(msgspec.Struct):
     visibility: Literal["public", "private"] | None = None
     room_alias_name: str | None = None
     name: str | None = None
     topic: str | None = None
     invite: list[str] = []
-    invite_3pid: list[dict[str, Any]] = []
+    invite_3pid: list[_Invite3pid] = []
     room_version: str | None = None
     creation_content: dict[str, Any] = {}
     initial_state: list[_InitialState] = []
@@ -44,8 +52,14 @@ class RoomApi:
         body = parse_body(request, _CreateBody, allow_empty=True)
         if not self._rooms.settings.creation_for_everyone and not request.user.is_admin:
             raise Forbidden("Only administrators create rooms on this server.")
-        if body.invite_3pid:
-            raise Forbidden("This server does not invite by e-mail or phone number.")
+        third_parties = [
+            third_party_of(each.medium, each.address, each.id_server, each.id_access_token)
+            for each in body.invite_3pid
+        ]
+        if len(body.invite) + len(third_parties) > self._rooms.settings.invites_at_creation_max:
+            raise InvalidParam(f"At most {self._rooms.settings.invites_at_creation_max} people can be invited at once.")
+        for third_party in third_parties:
+            self._rooms.third_party_invites.check(third_party)
         if body.room_alias_name is not None and len(body.room_alias_name) > 200:
             raise InvalidParam("room_alias_name is longer than 200 characters.")
         wanted = RoomRequest(
@@ -61,7 +75,12 @@ class RoomApi:
             is_direct=bool(body.is_direct),
             power_level_content_override=body.power_level_content_override,
         )
-        return Response({"room_id": await self._rooms.creation.create(request.user.user_id, wanted)})
+        room_id = await self._rooms.creation.create(request.user.user_id, wanted)
+        for third_party in third_parties:
+            await self._rooms.third_party_invites.invite(
+                request.user.user_id, room_id, third_party, is_direct=wanted.is_direct
+            )
+        return Response({"room_id": room_id})
 
     async def get_joined_rooms(self, request: Request) -> Response:
         return Response({"joined_rooms": await self._rooms.memberships.joined_rooms(request.user.user_id)})

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from signedjson.types import SigningKey
 from unpaddedbase64 import encode_base64
@@ -119,6 +120,20 @@ class IdentityServers:
         if not _is_text(token) or not _is_text(name) or not isinstance(keys, list) or not 0 < len(keys) <= 10:
             raise ConnectionFailed("The identity server's answer makes no sense.")
         return StoredInvite(str(token), str(name), tuple(_public_key(server.name, each) for each in keys))
+
+    async def is_valid_key(self, url: str, public_key: str) -> bool:
+        """Ask the address that came with a public key whether it is still good. False also when nobody answers."""
+        separator = "&" if "?" in url else "?"
+        try:
+            answer = await self._outbound.request(
+                "GET",
+                f"{url}{separator}public_key={quote(public_key, safe='')}",
+                timeout=TIMEOUT_SECONDS,
+                max_bytes=MAX_ANSWER_BYTES,
+            )
+            return _object_of(answer).get("valid") is True
+        except (OutboundFailed, ConnectionFailed, RefusedElsewhere):
+            return False
 
     async def _ask(
         self, method: str, name: ServerName, path: str, body: dict[str, Any] | None, headers: Mapping[str, str]

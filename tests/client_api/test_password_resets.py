@@ -37,7 +37,7 @@ async def reset(server: UserServer, sid: str, secret: str = SECRET, **body: Any)
 async def test_who_reads_the_e_mail_sets_a_new_password(mail_server: UserServer, logout_devices: bool | None) -> None:
     phone = await mail_server.log_in("alice", refresh_token=True)
     sid = await confirm(mail_server, "/account/password", "Alice@example.org")
-    body = {} if logout_devices is None else {"logout_devices": logout_devices}
+    body: dict[str, Any] = {} if logout_devices is None else {"logout_devices": logout_devices}
     assert (await reset(mail_server, sid, **body)).json == {}
     assert (await mail_server.post("/login", login_body("alice"))).status == 403
     assert (await mail_server.post("/login", login_body("alice", NEW_PASSWORD))).status == 200

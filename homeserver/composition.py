@@ -21,7 +21,7 @@ from homeserver.appservice_api.registry import Registry
 from homeserver.appservice_api.routes import appservice_routes
 from homeserver.appservice_api.services import AppserviceServices, AskingNamespaces, build_appservice_services
 from homeserver.appservice_api.third_party import AppserviceNetworks
-from homeserver.client_api.oauth_routes import oauth_routes
+from homeserver.client_api.oauth_routes import oauth_routes, sso_flow
 from homeserver.client_api.push_gateway import push_gateway_routes
 from homeserver.client_api.routes import routes as client_routes
 from homeserver.client_api.services import Services
@@ -43,6 +43,8 @@ from homeserver.outbound.client import NoOutbound, Outbound
 from homeserver.push.services import PushServices, PushSettings, build_push_services
 from homeserver.rooms.following_users import follow_users
 from homeserver.rooms.services import RoomServices, RoomSettings, build_room_services
+from homeserver.sso.services import SsoServices, build_sso_services
+from homeserver.sso.settings import ProviderSettings
 from homeserver.storage.database import Database
 from homeserver.stream import Stream
 from homeserver.sync.services import SyncServices, SyncSettings, build_sync_services
@@ -67,6 +69,7 @@ class ServerSettings:
     turn: TurnSettings = field(default_factory=TurnSettings)
     push: PushSettings = field(default_factory=PushSettings)
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
+    identity_providers: tuple[ProviderSettings, ...] = ()
 
 
 @dataclass(slots=True)
@@ -88,6 +91,7 @@ class Homeserver:
     push: PushServices
     appservices: AppserviceServices
     oauth: OAuthServices
+    sso: SsoServices
     admin: AdminServices
     authenticator: Authenticator
     client_routes: list[Route] = field(default_factory=list)
@@ -98,6 +102,7 @@ class Homeserver:
         await self.admin.start()
         await self.appservices.start()
         self.rooms.search_index.start()
+        self.media.start()
         await self.push.start()
         await self.rooms.delayed_events.start()
 
@@ -110,6 +115,7 @@ class Homeserver:
         await self.rooms.search_index.stop()
         await self.push.stop()
         self.rooms.typing.close()
+        await self.media.close()
         await self.users.close()
 
 
@@ -153,8 +159,13 @@ def build(
 
     oauth = build_oauth_services(db, clock, users, FailedLoginLimiter(clock), settings.oauth)
     hooks.check_invite.append(users.invite_permissions.check)
+    sso = build_sso_services(
+        db, clock, users, outbound, settings.oauth.base_url, settings.server_name, settings.identity_providers
+    )
+    oauth.token_endpoint.session_opened.append(sso.identities.note_device)
+    oauth.offer_proofs(users, sso.identities.has_identity)
     encryption = build_encryption_services(db, stream, users, settings.server_name)
-    media = build_media_services(db, clock, settings.server_name, settings.media, run_in_thread)
+    media = build_media_services(db, clock, settings.server_name, settings.media, run_in_thread, outbound)
 
     async def profile_of(user_id: str) -> Mapping[str, Any]:
         fields = await users.profiles.find_profile(user_id)
@@ -164,6 +175,11 @@ def build(
         account = await users.accounts.find_account(user_id)
         return account is not None and account.is_guest
 
+    async def exists(user_id: str) -> bool:
+        return await users.accounts.find_account(user_id) is not None
+
+    asking = AskingNamespaces(registry, calls, exists)
+    hooks.check_invite.append(asking.ask_for_user)
     rooms = build_room_services(
         db,
         clock,
@@ -176,7 +192,7 @@ def build(
         threepids=users.threepids,
         identity_servers=users.identity_servers,
         hooks=hooks,
-        namespaces=AskingNamespaces(registry, calls),
+        namespaces=asking,
     )
     follow_users(users, rooms)
     sync = build_sync_services(db, clock, stream, notifier, users, rooms, encryption, settings.sync)
@@ -210,7 +226,9 @@ def build(
         notifier.wake_all()
 
     db.on_foreign_position(another_process_wrote)
-    api = Services(users, _facts(settings), AppserviceNetworks(registry, calls), settings.turn, clock)
+    api = Services(
+        users, _facts(settings), AppserviceNetworks(registry, calls), settings.turn, clock, sso_flow(oauth, sso)
+    )
     admin = build_admin_services(db, clock, stream, notifier, hooks, users, media, rooms, settings.admin)
     operator_tokens = OperatorTokens(settings.signing_key.encode(), settings.server_name, clock)
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
@@ -230,6 +248,7 @@ def build(
         push=push,
         appservices=bridges,
         oauth=oauth,
+        sso=sso,
         admin=admin,
         authenticator=OperatorAuthenticator(BearerAuthenticator(users.authentication), operator_tokens),
         client_routes=[
@@ -237,7 +256,7 @@ def build(
             *appservice_routes(bridges, clock),
             *push_gateway_routes(push.gateway),
             *UnsubscribePage(push.unsubscribe_links).routes(),
-            *oauth_routes(users, oauth),
+            *oauth_routes(users, oauth, sso),
         ],
         admin_routes=[*operators.routes(), *admin.routes],
     )

@@ -10,8 +10,9 @@ import html
 import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
+from homeserver.http.pages import redirect
 from homeserver.http.parsing import query_string
 from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import InvalidParam, MatrixError, NotFound
@@ -45,7 +46,10 @@ class InteractiveAuthApi:
         self._interactive_auth = interactive_auth
 
     async def get_fallback_page(self, request: Request) -> Response:
-        """The page that performs one stage."""
+        """The page that performs one stage; single sign-on is confirmed on a page of the account pages."""
+        if request.path_params["auth_type"] == "m.login.sso":
+            session_id = query_string(request, "session", max_length=200)
+            return redirect(f"/_halfdoor/account/confirm?{urlencode({'session': session_id})}", status=302)
         return self._form(_stage_of(request), query_string(request, "session", max_length=200))
 
     async def post_fallback_page(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -43,7 +44,9 @@ class LoginApi:
         authentication: Authentication,
         interactive_auth: InteractiveAuth,
         public_base_url: str | None,
+        sso_flow: Mapping[str, Any] | None = None,
     ) -> None:
+        self._sso_flow = sso_flow
         self._logins = logins
         self._tokens = tokens
         self._authentication = authentication
@@ -51,7 +54,8 @@ class LoginApi:
         self._public_base_url = public_base_url
 
     async def get_login_flows(self, request: Request) -> Response:
-        flows = [
+        flows: list[Mapping[str, Any]] = [] if self._sso_flow is None else [self._sso_flow]
+        flows += [
             {"type": "m.login.password"},
             {"type": "m.login.token", "get_login_token": True},
             {"type": "m.login.application_service"},

@@ -17,7 +17,7 @@ from homeserver.pages.html import Html, fill, join
 from homeserver.pages.languages import Text
 from homeserver.protocol.errors import Forbidden, InteractiveAuthNeeded, InvalidParam, MatrixError
 from homeserver.protocol.identifiers import localpart_of
-from homeserver.users.interactive_auth import InteractiveAuth, Operation
+from homeserver.users.interactive_auth import Operation
 from homeserver.users.login import Logins
 from homeserver.users.registration import Registration, RegistrationWish
 
@@ -54,7 +54,6 @@ class LoginPages:
         sessions: BrowserSessions,
         logins: Logins,
         registration: Registration,
-        interactive_auth: InteractiveAuth,
         providers: Sequence[ProviderLink],
         *,
         takes_passwords: bool = True,
@@ -63,7 +62,6 @@ class LoginPages:
         self._sessions = sessions
         self._logins = logins
         self._registration = registration
-        self._interactive_auth = interactive_auth
         self._providers = providers
         self._takes_passwords = takes_passwords
 

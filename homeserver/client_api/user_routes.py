@@ -63,7 +63,9 @@ def version_routes(services: Services) -> list[Route]:
 def login_routes(services: Services) -> list[Route]:
     users = services.users
     base_url = services.facts.public_base_url
-    api = LoginApi(users.logins, users.tokens, users.authentication, users.interactive_auth, base_url)
+    api = LoginApi(
+        users.logins, users.tokens, users.authentication, users.interactive_auth, base_url, services.sso_flow
+    )
     get_token, get_token_alias = "/login/get_token", "/_matrix/client/unstable/org.matrix.msc3882/login/get_token"
     return [
         v3("GET", "/login", api.get_login_flows, NONE, UNLIMITED, "getLoginFlows"),

@@ -55,6 +55,7 @@ def page_response(
 
     `form_targets`: further sources (`https://app.example.org`, `com.example.app:`) where the answer to a form of this
     page may redirect to; `scripts`: sources of scripts (`'nonce-…'`) that the body has; `headers`: a browser's cookie.
+    The page keeps the window that opened it: apps open pages in windows of their own, and wait there for a word.
     """
     targets = " ".join(("'self'", *form_targets))
     policy = (
@@ -62,7 +63,9 @@ def page_response(
         f"form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
     )
     answer = html_response(render_page(language, title, body, refresh_to=refresh_to), status=status, policy=policy)
-    answer.headers = {**answer.headers, **(headers or {})}
+    sent = {**answer.headers, **(headers or {})}
+    del sent["Cross-Origin-Opener-Policy"]
+    answer.headers = sent
     return answer
 
 
@@ -74,7 +77,8 @@ def language_of(request: Request) -> Language:
 
 def redirect(location: str, *, headers: Mapping[str, str] | None = None, status: int = 303) -> Response:
     """To another page. `location` is ours or was checked, and is ASCII without line breaks."""
-    sent = {**SECURITY_HEADERS, "Cache-Control": "no-store", "Location": location, **(headers or {})}
+    kept = {name: value for name, value in SECURITY_HEADERS.items() if name != "Cross-Origin-Opener-Policy"}
+    sent = {**kept, "Cache-Control": "no-store", "Location": location, **(headers or {})}
     return Response(b"", status, sent, "text/plain")
 
 

@@ -9,6 +9,7 @@ from homeserver.oauth.authorization import Authorization
 from homeserver.oauth.browser_sessions import BrowserSessions
 from homeserver.oauth.clients import OAuthClients
 from homeserver.oauth.device_codes import DeviceCodes
+from homeserver.oauth.identity_proofs import HasIdentity, IdentityProofs
 from homeserver.oauth.sessions import OAuthSessions
 from homeserver.oauth.token_endpoint import TokenEndpoint
 from homeserver.storage.access_tokens import AccessTokenStore
@@ -46,6 +47,11 @@ class OAuthServices:
     device_codes: DeviceCodes
     browser_sessions: BrowserSessions
     sessions: OAuthSessions
+
+    def offer_proofs(self, users: UserServices, has_identity: HasIdentity) -> None:
+        """Let people prove on our pages who they are. `has_identity`: whether a provider could log the user in."""
+        proofs = IdentityProofs(self.sessions, self.browser_sessions, users.accounts, has_identity)
+        proofs.offer(users.interactive_auth, self.settings.base_url)
 
 
 def build_oauth_services(

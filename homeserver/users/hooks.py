@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from homeserver.protocol.errors import NotFound
+from homeserver.storage.accounts import Flag
 from homeserver.storage.database import Transaction
 from homeserver.users.acquaintances import Acquaintances, NoAcquaintances
 
@@ -22,8 +23,14 @@ SessionOpened = Callable[[Transaction, str, str], Awaitable[None]]
 PasswordChanged = Callable[[Transaction, str], Awaitable[None]]
 """(txn, user_id) in the transaction that changes a password."""
 
+FlagChanged = Callable[[str, Flag, bool], None]
+"""(user_id, flag, value) when an operator has set a flag of an account, from the commit."""
+
 AccountActivated = Callable[[str], None]
 """(user_id) after a deactivated account was opened again."""
+
+LoginTokenUsed = Callable[[str, str, str], Awaitable[None]]
+"""(hash of the token, user_id, device_id) after a device has logged in by a login token."""
 
 ProfileChanged = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
 """(user_id, field, whole profile) after a profile has changed: rooms get new member events."""
@@ -53,8 +60,10 @@ class UserHooks:
     device_removed: list[DeviceRemoved] = field(default_factory=list)
     session_opened: list[SessionOpened] = field(default_factory=list)
     password_changed: list[PasswordChanged] = field(default_factory=list)
+    login_token_used: list[LoginTokenUsed] = field(default_factory=list)
     deactivated: list[AccountDeactivated] = field(default_factory=list)
     activated: list[AccountActivated] = field(default_factory=list)
+    flag_changed: list[FlagChanged] = field(default_factory=list)
     profile_changed: list[ProfileChanged] = field(default_factory=list)
     pushers_changed: list[PushersChanged] = field(default_factory=list)
     list_emails: ListEmails | None = None  # None: this server sends no e-mails

@@ -52,6 +52,15 @@ Stage = Callable[[Operation, Mapping[str, Any]], Awaitable[str]]
 Raises an error of the spec when it is not satisfied."""
 
 
+OutOfBand = Callable[[Operation], Awaitable[bool]]
+"""Whether what a stage asks for was done somewhere else: the client repeats its request "with just the session"."""
+
+IdentityFlows = Callable[[Operation], Awaitable[Sequence[Sequence[str]]]]
+"""How whoever makes a request can prove that it is them, where more than a password is possible."""
+
+_PASSWORD = [["m.login.password"]]
+
+
 class InteractiveAuth:
     """Runs the flows. `stages` are the kinds that can be checked; `params` what clients must know of them."""
 
@@ -66,13 +75,31 @@ class InteractiveAuth:
         self._db = db
         self._store = store
         self._clock = clock
-        self._stages = stages
-        self._params = params
+        self._stages = dict(stages)
+        self._params = dict(params)
+        self._out_of_band: dict[str, OutOfBand] = {}
+        self.identity_flows: IdentityFlows | None = None
+
+    def offer(
+        self, stage: str, *, out_of_band: OutOfBand | None = None, params: Mapping[str, Any] | None = None
+    ) -> None:
+        """A further stage, which is done in a browser: asked of `out_of_band`, or told by `complete_for`."""
+
+        async def refuse(operation: Operation, auth: Mapping[str, Any]) -> str:
+            raise Forbidden("This is confirmed in a browser; then send the request with the session alone.")
+
+        self._stages[stage] = refuse
+        if out_of_band is not None:
+            self._out_of_band[stage] = out_of_band
+        if params is not None:
+            self._params[stage] = params
 
     async def check(self, operation: Operation, flows: Sequence[Sequence[str]]) -> Proved:
         """Return when the operation may go on. Raises InteractiveAuthNeeded (401) with what is missing; Forbidden when
         the session belongs to another operation."""
         auth = operation.body.get("auth")
+        if self.identity_flows is not None and [list(flow) for flow in flows] == _PASSWORD:
+            flows = await self.identity_flows(operation)
         if auth is None:
             session_id = new_token("hdi")
             await self._save(self._new_session(session_id, operation, flows))
@@ -81,6 +108,7 @@ class InteractiveAuth:
             raise BadJson("'auth' must be an object.")
         session_id, session = await self._session(operation, auth, flows)
         session = await self._run_stage(session_id, session, operation, auth)
+        session = await self._ask_out_of_band(session, operation)
         if not any(set(flow) <= session.completed.keys() for flow in session.flows):
             await self._save(session)
             raise self._needed(session_id, session.flows, session.completed)
@@ -102,6 +130,28 @@ class InteractiveAuth:
             current = await self._store.find_session(session_hash, txn)
             if current is not None:
                 await self._store.set_session(txn, replace(current, completed={**current.completed, stage: proved}))
+
+        await self._db.write(complete)
+
+    async def find_operation(self, session_id: str, user_id: str) -> str:
+        """What a session of the user is to allow, as `METHOD path`. Raises InvalidParam; Forbidden for others."""
+        session = await self._find(session_id)
+        if session is None:
+            raise InvalidParam("This authentication session does not exist any more; go back and start again.")
+        if session.user_id != user_id:
+            raise Forbidden("This authentication session belongs to another user.")
+        return session.operation
+
+    async def complete_for(self, session_id: str, stage: str, user_id: str) -> None:
+        """The user confirmed the operation on a page of ours. Raises InvalidParam, Forbidden."""
+        await self.find_operation(session_id, user_id)
+        session_hash = hash_of(session_id)
+
+        async def complete(txn: Transaction) -> None:
+            current = await self._store.find_session(session_hash, txn)
+            if current is None or not any(stage in flow for flow in current.flows):
+                raise InvalidParam("This authentication session does not exist any more; go back and start again.")
+            await self._store.set_session(txn, replace(current, completed={**current.completed, stage: user_id}))
 
         await self._db.write(complete)
 
@@ -150,6 +200,12 @@ class InteractiveAuth:
             await self._save(session)
             raise self._needed(session_id, session.flows, session.completed, error) from None
         return replace(session, completed={**session.completed, stage: proved})
+
+    async def _ask_out_of_band(self, session: InteractiveSession, operation: Operation) -> InteractiveSession:
+        for stage in {stage for flow in session.flows for stage in flow} & self._out_of_band.keys():
+            if stage not in session.completed and await self._out_of_band[stage](operation):
+                return replace(session, completed={**session.completed, stage: operation.user_id})
+        return session
 
     async def _use_up(self, txn: Transaction, session: InteractiveSession) -> bool:
         existed = await self._store.remove_session(txn, session.session_hash)

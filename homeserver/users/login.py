@@ -113,7 +113,10 @@ class Logins:
         user_id = await self._db.write(lambda txn: self._token_store.take_login_token(txn, token_hash, now))
         if user_id is None:
             raise Forbidden("This login token is unknown, used or too old.")
-        return await self._log_in(UserId(user_id), wish)
+        login = await self._log_in(UserId(user_id), wish)
+        for used in self._hooks.login_token_used:
+            await used(token_hash, user_id, login.device_id or "")
+        return login
 
     async def identify(self, user: str, password: str, client_address: str) -> UserId:
         """Whose password it is, of people who may log in; opens no session. Raises what `log_in_with_password` does."""

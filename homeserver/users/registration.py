@@ -168,6 +168,16 @@ class Registration:
         user_id = await self.check_username(wish.username)
         return await self._finish(user_id, wish, display_name=display_name, is_admin=is_admin, user_type=user_type)
 
+    async def register_by_provider(self, username: str, display_name: str | None, client_address: str) -> UserId:
+        """Somebody whom an identity provider vouches for; registration need not be open, and there is no password.
+        Raises InvalidUsername, Exclusive, UserInUse, and what the hooks raise."""
+        if not username:
+            raise InvalidUsername("A user name is needed.")
+        user_id = await self.check_username(username)
+        await self._check_hooks(user_id, client_address)
+        await self._finish(user_id, RegistrationWish(username, None, None), display_name=display_name)
+        return user_id
+
     async def check_available(self, username: str) -> None:
         """Raises what registering this name would raise."""
         self._check_open()

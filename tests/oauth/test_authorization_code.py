@@ -31,15 +31,20 @@ async def test_an_app_gets_a_session_of_the_device_it_named(database: Database) 
     page = await reader.get(app.authorize_url())
     assert page.url.startswith("/_halfdoor/account/login?next=")
     page = await reader.submit(page, user="alice", password=PASSWORD)
-    assert "Example app" in page.text and "app.example.com" in page.text and "@alice:halfdoor.test" in page.text
+    assert "Example app" in page.text
+    assert "app.example.com" in page.text
+    assert "@alice:halfdoor.test" in page.text
     page = await reader.submit(page, answer="allow", follow=False)
     target, carried = split_location(page.location)
-    assert target == "https://app.example.com/callback" and "#" in page.location
+    assert target == "https://app.example.com/callback"
+    assert "#" in page.location
     assert carried["state"] == "state-of-app"
     answer = await app.exchange(carried["code"])
     assert answer.status == 200, answer.body
     tokens = answer.json
-    assert tokens["token_type"] == "Bearer" and tokens["expires_in"] == 300 and tokens["scope"] == app.scope
+    assert tokens["token_type"] == "Bearer"
+    assert tokens["expires_in"] == 300
+    assert tokens["scope"] == app.scope
     assert answer.headers["cache-control"] == "no-store"
     who = await server.request("GET", "/account/whoami", token=tokens["access_token"])
     assert who.json == {"user_id": alice.user_id, "device_id": "APPDEVICE1", "is_guest": False}
@@ -48,7 +53,8 @@ async def test_an_app_gets_a_session_of_the_device_it_named(database: Database) 
         each["device_id"]: each.get("display_name") for each in devices["devices"]
     }.items()
     renewed = await app.refresh(tokens["refresh_token"])
-    assert renewed.status == 200 and renewed.json["access_token"] != tokens["access_token"]
+    assert renewed.status == 200
+    assert renewed.json["access_token"] != tokens["access_token"]
     assert (await server.request("GET", "/account/whoami", token=renewed.json["access_token"])).status == 200
     await server.homeserver.close()
 
@@ -58,8 +64,11 @@ async def test_response_mode_query_and_a_denial(server: Server, app: App) -> Non
     page = await reader.get(app.authorize_url(response_mode="query"))
     denied = await reader.submit(page, answer="deny", follow=False)
     target, carried = split_location(denied.location)
-    assert "#" not in denied.location and target == app.redirect_uri
-    assert carried["error"] == "access_denied" and carried["state"] == "state-of-app" and "code" not in carried
+    assert "#" not in denied.location
+    assert target == app.redirect_uri
+    assert carried["error"] == "access_denied"
+    assert carried["state"] == "state-of-app"
+    assert "code" not in carried
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,8 @@ async def test_F12_a_client_that_is_not_known_for_sure_is_told_nothing(
     server: Server, app: App, changes: dict[str, str | None]
 ) -> None:
     page = await PageReader(server.client).get(app.authorize_url(**changes), follow=False)
-    assert page.status == 400 and "location" not in page.answer.headers
+    assert page.status == 400
+    assert "location" not in page.answer.headers
 
 
 @pytest.mark.parametrize(
@@ -107,7 +117,9 @@ async def test_F12_a_wrong_request_is_told_to_the_app_and_nothing_is_granted(
     page = await PageReader(server.client).get(app.authorize_url(**changes), follow=False)
     assert page.status == 303
     target, carried = split_location(page.location)
-    assert target == app.redirect_uri and carried["error"] == error and carried["state"] == "state-of-app"
+    assert target == app.redirect_uri
+    assert carried["error"] == error
+    assert carried["state"] == "state-of-app"
 
 
 async def test_F12_codes_are_used_once_and_reuse_closes_the_session(server: Server, app: App) -> None:
@@ -156,7 +168,8 @@ async def test_F12_a_code_expires(server: Server, app: App) -> None:
 
 async def test_F12_a_parameter_that_comes_twice_is_refused(server: Server, app: App) -> None:
     page = await PageReader(server.client).get(app.authorize_url() + "&redirect_uri=https://evil.example", follow=False)
-    assert page.status == 400 and "location" not in page.answer.headers
+    assert page.status == 400
+    assert "location" not in page.answer.headers
 
 
 async def test_F16_a_refresh_token_that_comes_back_closes_the_session(server: Server, app: App) -> None:

@@ -95,8 +95,11 @@ class PageReader:
         answer = await self.client.request(method, url, body=body, headers=headers)
         if "set-cookie" in answer.headers:
             given = answer.headers["set-cookie"]
-            assert "HttpOnly" in given and "SameSite=Lax" in given and "Path=/" in given
-            assert given.startswith("__Host-") and "Secure" in given
+            assert "HttpOnly" in given
+            assert "SameSite=Lax" in given
+            assert "Path=/" in given
+            assert given.startswith("__Host-")
+            assert "Secure" in given
             self.cookie = given.partition(";")[0]
         page = _page(answer, url)
         if follow and answer.status == 303 and page.location.startswith("/_halfdoor/"):
@@ -111,7 +114,9 @@ def _page(answer: Answer, url: str) -> Page:
     reader = _Reader()
     if answer.headers["content-type"].startswith("text/html"):
         policy = answer.headers["content-security-policy"]
-        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "base-uri 'none'" in policy
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "base-uri 'none'" in policy
         assert "unsafe" not in policy
         assert answer.headers["x-frame-options"] == "DENY"
         reader.feed(answer.body.decode())

@@ -151,7 +151,7 @@ def judge(events: Iterable[Event]) -> dict[str, tuple[Event, bool]]:
 
     What has auth events that are not among `events` is left out, as if it had never come.
     """
-    by_id = {event.event_id: event for event in events}
+    by_id: dict[str, Event] = {event.event_id: event for event in events}
     judged: dict[str, tuple[Event, bool]] = {}
     left_out: set[str] = set()
     for root in by_id.values():

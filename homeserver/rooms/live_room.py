@@ -68,6 +68,8 @@ class LiveRoom:
         self.timeline_floor = position
         self.last_position = position
         self.extremities: list[Head] = []
+        # The newest position at which the state changed by more, or less, than the event that stands there: branches
+        # were resolved. What was before this process loaded the room counts as such.
         self.resolved_at = -1
         self.overlay: dict[StateKey, Event] = {}
         self.pending = 0
@@ -388,4 +390,6 @@ class LiveRooms:
         for membership in await self._rooms.list_members(room_id):
             room.set_member(membership.user_id, membership.membership)
         room.set_extremities(Head(*head) for head in extremities)
+        if await self._rooms.has_branches(room_id):
+            room.resolved_at = position
         return room

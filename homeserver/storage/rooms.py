@@ -116,6 +116,11 @@ class RoomStore:
             return None
         return row[0], row[1], json.loads(row[2]), row[3]
 
+    async def has_branches(self, room_id: str) -> bool:
+        """Whether the room was ever anything else than one line."""
+        found = await self._db.fetch_value("SELECT 1 FROM branch_states WHERE room_id = ? LIMIT 1", (room_id,))
+        return found is not None
+
     async def list_state_ids(self, room_id: str) -> list[tuple[StateKey, str]]:
         """The current state of a room: key and event id."""
         rows = await self._db.fetch_all(

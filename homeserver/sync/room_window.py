@@ -143,7 +143,7 @@ class RoomWindows:
 
         While the room's newest event is in the window this is the current state with the window's changes undone.
         """
-        if room.last_position <= up_to:
+        if room.last_position <= up_to and room.resolved_at <= window.start:
             return await self._undo(room, window, members)
         wanted = None if members is None else frozenset(members)
         ids = await self._store.list_state_ids_at(room.room_id, window.start)
@@ -176,12 +176,31 @@ class RoomWindows:
         return state
 
     async def state_since(
-        self, room: LiveRoom, window: Window, after: int, *, members: Iterable[str] | None
+        self, room: LiveRoom, window: Window, after: int, up_to: int, *, members: Iterable[str] | None
     ) -> list[StoredEvent]:
-        """What a reader who knows the state at `after` and will be shown a window needs besides; members as above."""
+        """What a reader who knows the state at `after` and will be shown a window, which ends at `up_to`, needs besides;
+        members as above."""
         wanted = None if members is None else frozenset(members)
         found = await self.state_between(room, after, window.start, members=wanted)
+        if room.resolved_at > window.start:
+            found += await self._resolved(room, window, up_to, wanted)
         return _with_unseen(found, window, wanted)
+
+    async def _resolved(
+        self, room: LiveRoom, window: Window, up_to: int, members: frozenset[str] | None
+    ) -> list[StoredEvent]:
+        """The state that branches of the room made together within a window, where none of its events says so."""
+        changes = await self._store.list_state_changes(room.room_id, window.start, up_to)
+        newest = {key: event_id for _, key, event_id in changes}
+        shown = {stored.event_id for stored, _ in window.events}
+        wanted = [
+            event_id
+            for key, event_id in newest.items()
+            if event_id is not None
+            and event_id not in shown
+            and (members is None or key[0] != MEMBER or key[1] in members)
+        ]
+        return await self._events.find_events(room.room_id, room.version, wanted) if wanted else []
 
     async def state_between(
         self, room: LiveRoom, after: int, up_to: int, *, members: Iterable[str] | None
@@ -190,7 +209,7 @@ class RoomWindows:
         if up_to <= after:
             return []
         wanted = None if members is None else frozenset(members)
-        recent = room.recent(after)
+        recent = room.recent(after) if room.resolved_at <= after else None
         newest: dict[StateKey, str] = {}
         if recent is not None:
             by_id: dict[str, StoredEvent] = {}
@@ -212,7 +231,7 @@ class RoomWindows:
 
     async def member_changes(self, room: LiveRoom, after: int, up_to: int) -> list[StoredEvent]:
         """The member events of (after, up_to], each with what it replaced."""
-        recent = room.recent(after)
+        recent = room.recent(after) if room.resolved_at <= after else None
         if recent is not None:
             return [stored for stored in recent if stored.event.type == MEMBER and stored.position <= up_to]
         changes = await self._store.list_state_changes(room.room_id, after, up_to, event_type=MEMBER)

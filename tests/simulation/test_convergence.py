@@ -9,6 +9,7 @@ import pytest
 
 from homeserver.rooms.receiving import Accepted
 from tests.support.replicas import Replica, SharedRoom, open_shared_room
+from tests.support.synced_client import SyncedClient
 
 
 @pytest.mark.parametrize("version", ["1", "2", "6", "11", "12"])
@@ -103,5 +104,30 @@ async def test_any_order_of_delivery_gives_one_room(seed: int) -> None:
         # Who is out of the room hears nothing more of it; here they do, and go on alone.
         inside = [view for view, replica in zip(views, shared.replicas, strict=True) if _is_inside(replica, views)]
         assert all(view == inside[0] for view in inside)
+    finally:
+        await shared.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_clients_follow_what_branches_make_together(seed: int) -> None:
+    chance = random.Random(seed)
+    shared = await open_shared_room(3, chance.choice(["10", "12"]))
+    try:
+        one = shared.replicas[0]
+        user = await one.server.register("u")
+        assert user.user_id == one.user()
+        client = SyncedClient(user, {"use_state_after": "true"})
+        await client.sync()
+        for number in range(30):
+            await act(shared, chance, chance.choice(shared.replicas), number)
+            await shared.deliver(chance, chance.choice([0, 0, 1, 5]))
+            room = await one.rooms.live.get(shared.room_id)
+            if room.membership(user.user_id) != "join":
+                break
+            if chance.random() < 0.4:
+                await client.sync()
+                fresh = SyncedClient(user, {"use_state_after": "true"})
+                await fresh.sync()
+                assert client.joined[shared.room_id].state == fresh.joined[shared.room_id].state == room.state_ids
     finally:
         await shared.close()

@@ -131,7 +131,7 @@ class JoinedRoomSection:
         elif run.request.use_state_after:
             found = await self._windows.state_between(room, shown_before, run.now.position, members=members)
         else:
-            found = await self._windows.state_since(room, window, shown_before, members=members)
+            found = await self._windows.state_since(room, window, shown_before, run.now.position, members=members)
         if lazy and members is not None:
             found = await self._with_lazy_members(run, room, window, found, members)
         return found

@@ -119,7 +119,7 @@ class LeftRoomSection:
                 return await self._windows.state_between(room, known, left_at, members=None)
             return await self._windows.state_before(room, Window([], left_at, False, []), left_at, members=None)
         if known is not None:
-            return await self._windows.state_since(room, window, known, members=None)
+            return await self._windows.state_since(room, window, known, left_at, members=None)
         return await self._windows.state_before(room, window, left_at, members=None)
 
     async def _own_event(self, room_id: str, membership: Membership) -> StoredEvent | None:

@@ -13,13 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EventToCheck:
-    """What somebody of this server is about to send. `state_key` is None unless it is a state event."""
+    """What somebody of this server is about to send. `state_key` is None unless it is a state event;
+    `redacts_event_of` is who sent what a redaction empties."""
 
     room_id: str
     sender: str
     type: str
     state_key: str | None
     content: Mapping[str, Any]
+    redacts_event_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from homeserver.rooms.history_purge import HistoryPurge
 from homeserver.rooms.retention import Retention, RetentionPurge, RetentionSettings
 from homeserver.rooms.server_notices import ServerNotices, ServerNoticeSettings
 from homeserver.rooms.services import RoomServices
+from homeserver.rooms.suspension import Suspension
 from homeserver.rooms.user_redaction import UserRedaction
 from homeserver.storage.accounts import AccountStore
 from homeserver.storage.aliases import AliasStore
@@ -48,6 +49,7 @@ class RoomAdministration:
     erasure: Erasure
     notices: ServerNotices
     redaction: UserRedaction
+    suspension: Suspension
     purges: PurgeStore
 
     async def start(self) -> None:
@@ -64,6 +66,7 @@ class RoomAdministration:
         self.blocks.forget_all()
         self.erasure.forget_all()
         self.notices.forget_all()
+        self.suspension.forget_all()
 
 
 def build_room_administration(
@@ -81,6 +84,7 @@ def build_room_administration(
     purges = PurgeStore(db)
     tasks = BackgroundTasks(db, BackgroundTaskStore(db), clock)
     blocks = RoomBlocks(db, BlockedRoomStore(db), clock)
+    suspension = Suspension(AccountStore(db))
     erasure = Erasure(db, AccountStore(db), purges)
     retention = Retention(settings.retention, clock)
     history = HistoryPurge(
@@ -127,7 +131,8 @@ def build_room_administration(
     rooms.serializer.hides = erasure.hides
     rooms.visibility.before_view = erasure.load
     rooms.visibility.oldest_ms = retention.oldest_ms
-    hooks.check_event.append(notices.check_event)
+    hooks.check_event += [suspension.check_event, notices.check_event]
+    users.hooks.flag_changed.append(suspension.flag_changed)
     hooks.check_registration.append(notices.check_registration)
 
     async def deactivated(user_id: str, erase: bool) -> None:
@@ -153,5 +158,6 @@ def build_room_administration(
             tasks=tasks,
             server_name=server_name,
         ),
+        suspension=suspension,
         purges=purges,
     )

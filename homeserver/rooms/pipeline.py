@@ -189,7 +189,9 @@ class Pipeline:
     async def _ask_hooks(self, room_id: str, drafts: Sequence[Draft]) -> None:
         for check in self._hooks.check_event:
             for draft in drafts:
-                await check(EventToCheck(room_id, draft.sender, draft.type, draft.state_key, draft.content))
+                target = draft.redaction_target
+                author = None if target is None else target.event.sender
+                await check(EventToCheck(room_id, draft.sender, draft.type, draft.state_key, draft.content, author))
 
     # 3. sign
 

@@ -70,6 +70,11 @@ class AccountStore:
         )
         return [row[0] for row in rows]
 
+    async def list_suspended(self) -> list[str]:
+        """Users who may say nothing for now."""
+        rows = await self._db.fetch_all("SELECT user_id FROM accounts WHERE is_suspended = 1")
+        return [row[0] for row in rows]
+
     async def list_erased(self) -> list[str]:
         """Deactivated users who wished to be erased."""
         rows = await self._db.fetch_all("SELECT user_id FROM accounts WHERE is_erased = 1")

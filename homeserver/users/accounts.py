@@ -189,8 +189,13 @@ class Accounts:
         """For operators. Raises NotFound."""
         await self._store.get_account(user_id)
 
+        def changed() -> None:
+            self._tokens.forget_user(user_id)
+            for listener in self._hooks.flag_changed:
+                listener(user_id, flag, value)
+
         async def change(txn: Transaction) -> None:
             await self._store.set_flag(txn, user_id, flag, value)
-            txn.on_commit(lambda: self._tokens.forget_user(user_id))
+            txn.on_commit(changed)
 
         await self._db.write(change)

@@ -24,6 +24,7 @@ from homeserver.sync.request import SyncRequest
 from homeserver.sync.sync import Sync
 from homeserver.sync.user_rooms import UserRooms
 from homeserver.users.requester import Requester
+from homeserver.users.services import UserServices
 
 PAGE: Final = 100
 _NO_ROOMS: Final = Filter(room=RoomFilter(rooms=frozenset()))
@@ -35,6 +36,7 @@ class InitialSync:
     def __init__(
         self,
         *,
+        users: UserServices,
         rooms: RoomServices,
         sync: Sync,
         user_rooms: UserRooms,
@@ -42,6 +44,7 @@ class InitialSync:
         notifier: Notifier,
         clock: Clock,
     ) -> None:
+        self._users = users
         self._rooms = rooms
         self._live: LiveRooms = rooms.live
         self._serializer: EventSerializer = rooms.serializer
@@ -97,10 +100,18 @@ class InitialSync:
             "visibility": "public" if published else "private",
             "messages": {"chunk": page.chunk[::-1], "start": page.end or page.start, "end": page.start},
             "state": state,
-            "account_data": [],
+            "account_data": await self._account_data(reader.user_id, room_id),
             "presence": [],
             "receipts": [],
         }
+
+    async def _account_data(self, user_id: str, room_id: str) -> list[dict[str, Any]]:
+        changes = await self._users.account_data.list_changes(user_id, 0, self._stream.position)
+        return [
+            {"type": one.type, "content": msgspec.Raw(one.content.encode())}
+            for one in changes
+            if one.room_id == room_id
+        ]
 
     async def _invited(self, reader: Reader, room_id: str) -> dict[str, Any]:
         body: dict[str, Any] = {"room_id": room_id, "membership": "invite"}
@@ -115,7 +126,8 @@ class InitialSync:
     ) -> tuple[list[msgspec.Raw], str, str]:
         """(new events after a place, its token, the token to go on with); waits while there are none.
 
-        Of the rooms that the user is in, or of one that they may read. Raises Forbidden.
+        Of the rooms that the user is in, or of one that they may read. Raises Forbidden. Events of rooms alone: the
+        form of the answer has no room for who types, has read or is there.
         """
         deadline = self._clock.monotonic() + timeout_ms / 1000
         place = self._stream.position if start is None else start

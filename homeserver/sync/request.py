@@ -19,6 +19,7 @@ from homeserver.users.requester import Requester
 class SyncRequest:
     """`since` None asks for everything. `timeout_ms`: how long to wait when there is nothing new.
 
+    `is_lost`: `since` was beyond the end of the stream, so that nobody knows what the device has.
     `state_after_name`: what the state after the timeline is called; who asks by the name of MSC4222 (matrix-js-sdk)
     looks for the answer under that name alone.
     """
@@ -26,6 +27,7 @@ class SyncRequest:
     requester: Requester
     filter: Filter = DEFAULT_FILTER
     since: StreamToken | None = None
+    is_lost: bool = False
     full_state: bool = False
     use_state_after: bool = False
     state_after_name: str = "state_after"

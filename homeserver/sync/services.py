@@ -131,7 +131,7 @@ def build_sync_services(
         sections=sections,
     )
     initial_sync = InitialSync(
-        rooms=rooms, sync=sync, user_rooms=user_rooms, stream=stream, notifier=notifier, clock=clock
+        users=users, rooms=rooms, sync=sync, user_rooms=user_rooms, stream=stream, notifier=notifier, clock=clock
     )
     notifications = Notifications(
         rooms=rooms.live,

@@ -7,6 +7,7 @@ request waits at the notifier and looks again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from homeserver.clock import Clock
@@ -66,7 +67,11 @@ class Sync:
     async def sync(self, request: SyncRequest) -> dict[str, Any]:
         """The answer's body. Waits up to `timeout_ms` while there is nothing new."""
         user_id, device_id = request.requester.user_id, request.requester.device_id
-        if request.since is None:
+        if request.since is not None and request.since.position > self._stream.position:
+            # A token of before the database was restored from a backup: what it stands for is gone.
+            here = StreamToken(self._stream.position, self._typing.serial)
+            request = replace(request, since=here, is_lost=True)
+        if request.since is None or request.is_lost:
             self._lazy_members.forget((user_id, device_id))
         elif device_id is not None:
             # A client that comes back with a token has what the answer with that token held.

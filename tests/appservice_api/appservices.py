@@ -61,6 +61,8 @@ class FakeCalls:
     received: list[Received] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     aliases: dict[str, int] = field(default_factory=dict)
+    users: dict[str, Any] = field(default_factory=dict)
+    """The status of the answer by user, or what makes the user."""
     asked: list[str] = field(default_factory=list)
     networks: dict[str, Any] = field(default_factory=dict)
     """What is answered below /thirdparty, by path."""
@@ -72,7 +74,12 @@ class FakeCalls:
         return AppserviceAnswer(self.statuses.pop(0) if self.statuses else 200)
 
     async def ask_user(self, appservice: Appservice, user_id: str) -> AppserviceAnswer:
-        return AppserviceAnswer(404)
+        self.asked.append(user_id)
+        status = self.users.get(user_id, 404)
+        if callable(status):
+            await status()
+            status = 200
+        return AppserviceAnswer(status)
 
     async def ask_alias(self, appservice: Appservice, alias: str) -> AppserviceAnswer:
         self.asked.append(alias)

@@ -80,6 +80,17 @@ async def test_events_wait_for_news_of_own_rooms(server: Server) -> None:
     assert (await waiting)["chunk"] == []
 
 
+async def test_room_initial_sync_has_the_account_data_of_the_room(server: Server) -> None:
+    alice, bob = await server.register(), await server.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    await alice.put(f"/user/{alice.user_id}/rooms/{room_id}/account_data/org.x", {"x": 1})
+    await alice.put(f"/user/{alice.user_id}/account_data/org.y", {"y": 1})
+    shown = (await alice.get(f"/rooms/{room_id}/initialSync"))["account_data"]
+    assert shown == [{"type": "org.x", "content": {"x": 1}}]
+    assert (await bob.get(f"/rooms/{room_id}/initialSync"))["account_data"] == []
+
+
 async def test_a_world_readable_room_can_be_peeked_into_and_no_other(server: Server) -> None:
     alice, bob = await server.register(), await server.register("bob")
     world = {"type": "m.room.history_visibility", "content": {"history_visibility": "world_readable"}}

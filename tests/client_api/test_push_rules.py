@@ -22,7 +22,7 @@ async def test_everybody_has_the_default_rules(server: UserServer) -> None:
     alice = await server.register("alice")
     everything = (await server.get("/pushrules/", token=alice.token)).json
     assert set(everything) == {"global"}
-    assert set(everything["global"]) == {"override", "underride", "sender", "room", "content"}
+    assert set(everything["global"]) == {"override", "underride", "sender", "room", "content", "postcontent"}
     assert (await server.get("/pushrules/global/", token=alice.token)).json == everything["global"]
     master = (await server.get("/pushrules/global/override/.m.rule.master", token=alice.token)).json
     assert master["default"] is True

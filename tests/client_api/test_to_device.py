@@ -10,6 +10,7 @@ import pytest
 
 from homeserver.stream import Change
 from homeserver.users import to_device
+from tests.support.server import Server
 from tests.support.user_server import IRC, SERVER_NAME, Person, UserServer, open_user_server
 
 
@@ -146,3 +147,18 @@ async def test_application_service_sends_without_a_device() -> None:
         answer = await server.put("/sendToDevice/m.x/1", body, token=IRC.as_token, user_id=ghost)
         assert answer.status == 200
     assert [each["sender"] for each in await inbox(server, alice)] == [ghost]
+
+
+async def test_token_of_a_future_that_was_lost_deletes_no_message_that_waits(whole_server: Server) -> None:
+    """As after a restored backup: what the device has is unknown, so it gets everything that waits."""
+    alice = await whole_server.register()
+    token = (await alice.sync())["next_batch"]
+    future = f"s{int(token[1:].partition('_')[0]) + 1000}_0"
+    message = {"messages": {alice.user_id: {alice.device_id: {"n": 1}}}}
+    await alice.put("/sendToDevice/org.example.x/t1", message)
+    body = await alice.get("/sync", since=future)
+    assert [event["content"] for event in body["to_device"]["events"]] == [{"n": 1}]
+    again = await alice.get("/sync", since=future)
+    assert [event["content"] for event in again["to_device"]["events"]] == [{"n": 1}]
+    alice.since = again["next_batch"]
+    assert "to_device" not in await alice.sync()

@@ -34,9 +34,10 @@ class ToDeviceSection:
         device_id = run.reader.device_id
         if device_id is None:
             return
-        if not run.is_initial and not self._stream.changed_since(Change.TO_DEVICE, run.user_id, run.after):
+        after = 0 if run.request.is_lost else run.after  # whatever waits has not been seen, as far as anybody knows
+        if after and not self._stream.changed_since(Change.TO_DEVICE, run.user_id, after):
             return
-        messages, read_to = await self._to_device.list_messages(run.user_id, device_id, run.after, run.now.position)
+        messages, read_to = await self._to_device.list_messages(run.user_id, device_id, after, run.now.position)
         if messages:
             self._acknowledged.discard((run.user_id, device_id))
             run.response["to_device"] = {"events": messages}

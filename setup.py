@@ -23,6 +23,7 @@ setup(
         "authlib>=1.7",
         "autobahn>=26.10",
         "canonicaljson>=2.0",
+        "httpx[http2]>=0.28",
         "idna>=3.7",
         "joserfc>=1.7",
         "msgspec>=0.20",

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import h2.config
 import h2.connection
@@ -89,9 +89,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        assert transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
+        assert self._transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
         self._apple.connections += 1
         self._h2.initiate_connection()
         self._flush()

@@ -44,7 +44,7 @@ def decrypt(body: bytes, key: ec.EllipticCurvePrivateKey, auth: bytes) -> bytes:
     salt, size, length = body[:16], int.from_bytes(body[16:20]), body[20]
     sender_raw, ciphertext = body[21 : 21 + length], body[21 + length :]
     assert length == 65
-    assert 18 <= len(ciphertext) <= size
+    assert 17 <= len(ciphertext) <= size
     sender = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), sender_raw)
     secret = key.exchange(ec.ECDH(), sender)
     material = derive(auth, secret, b"WebPush: info\x00" + point(key) + sender_raw, 32)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from config.problems import Problem
 from config.secret import weakness
-from config.settings import Listener, Mail, Outbound, Registration, Settings, Webchat
+from config.settings import IdentityProvider, Listener, Mail, Outbound, Registration, Settings, Webchat
 
 # Spec: appendices, "Server Name": a DNS name, an IPv4 literal or an IPv6 literal in brackets, and maybe a port.
 SERVER_NAME = re.compile(r"^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,255})(?::[0-9]{1,5})?$")
@@ -42,6 +42,7 @@ def check(settings: Settings) -> Iterator[Problem]:
     yield from check_outbound(settings.outbound)
     if settings.turn.uris and settings.turn.shared_secret is None:
         yield Problem("turn.shared_secret", "expected the relays' secret, since turn.uris names relays")
+    yield from check_identity_providers(settings.identity_providers)
     yield from check_webchat(settings.webchat, settings.server_name, settings.listeners)
     for index, contact in enumerate(settings.support.contacts):
         if contact.matrix_id is None and contact.email_address is None:
@@ -120,6 +121,27 @@ def check_outbound(outbound: Outbound) -> Iterator[Problem]:
     for place, port in enumerate(outbound.allowed_ports):
         if not 1 <= port <= 65535:
             yield Problem(f"outbound.allowed_ports[{place}]", f"expected a TCP port, got {port}")
+
+
+def check_identity_providers(providers: Sequence[IdentityProvider]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, provider in enumerate(providers):
+        path = f"identity_providers[{index}]"
+        if provider.id in seen:
+            yield Problem(f"{path}.id", f"{provider.id!r} is taken by an earlier provider")
+        seen.add(provider.id)
+        if not is_web_address(provider.issuer):
+            yield Problem(f"{path}.issuer", f"expected https:// and a host name, got {provider.issuer!r}")
+        if "openid" not in provider.scopes:
+            yield Problem(f"{path}.scopes", "expected openid among them")
+        templates = {
+            "localpart_template": provider.localpart_template,
+            "display_name_template": provider.display_name_template,
+            "email_template": provider.email_template,
+        }
+        for name, template in templates.items():
+            if set(re.sub(r"\{[A-Za-z0-9_:./-]+\}", "", template)) & {"{", "}"}:
+                yield Problem(f"{path}.{name}", f"expected text with claims as {{name}}, got {template!r}")
 
 
 def check_webchat(webchat: Webchat, server_name: str, listeners: Sequence[Listener]) -> Iterator[Problem]:

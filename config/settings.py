@@ -171,6 +171,7 @@ class RateLimits(Struct, frozen=True, kw_only=True):
     typing: Annotated[RateLimit, doc("Typing notices.")] = RateLimit(per_second=2, burst=20)
     upload: Annotated[RateLimit, doc("Uploading files.")] = RateLimit(per_second=2, burst=50)
     media_create: Annotated[RateLimit, doc("Making addresses for later uploads.")] = RateLimit(per_second=10, burst=10)
+    preview: Annotated[RateLimit, doc("Previews of links.")] = RateLimit(per_second=1, burst=50)
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -183,6 +184,39 @@ class Rooms(Struct, frozen=True, kw_only=True):
     creation_for_everyone: Annotated[bool, doc("False: only administrators create rooms.")] = True
     directory_for_everyone: Annotated[bool, doc("False: only administrators publish rooms in the directory.")] = True
     invites_at_creation_max: Annotated[int, doc("People whom one createRoom may invite.", ge=0, le=10000)] = 100
+
+
+class Previews(Struct, frozen=True, kw_only=True):
+    """Previews of links: the server asks the pages that people link to, as outbound says, and keeps a small picture."""
+
+    enabled: Annotated[
+        bool, doc("Whether previews are made. Pages then see requests from this server when people link to them.")
+    ] = False
+    allowed_hosts: Annotated[
+        list[str], doc("Hosts, each with all names below it, that alone are asked; empty for all.", ["example.org"])
+    ] = field(default_factory=list)
+    denied_hosts: Annotated[
+        list[str], doc("Hosts, each with all names below it, that are not asked.", ["intranet.example.org"])
+    ] = field(default_factory=list)
+    lifetime_seconds: Annotated[int, doc("How long a page is not asked again.", ge=60, le=2592000)] = 3600
+    max_bytes: Annotated[int, doc("Size of a page or picture that is read.", ge=65536, le=1024**3)] = 10 * 1024 * 1024
+    languages: Annotated[
+        str, doc("What pages are asked for, as browsers write it.", min_length=1, pattern=r"^[A-Za-z0-9,;=.* -]+$")
+    ] = "en,zh;q=0.9,*;q=0.5"
+
+
+class S3(Struct, frozen=True, kw_only=True):
+    """Files in an object store that speaks Amazon's S3 instead of the folder. It needs the package obstore
+    (pip install 'halfdoor[s3]')."""
+
+    bucket: Annotated[str | None, doc("Its name; with it, files are kept there.", "halfdoor-media")] = None
+    endpoint: Annotated[
+        WebAddress | None, doc("Address of the store; left out: Amazon's.", "https://s3.example.org")
+    ] = None
+    region: Annotated[str, doc("Region of the bucket.", min_length=1)] = "us-east-1"
+    prefix: Annotated[str, doc("What all names in the bucket begin with.", pattern=r"^([A-Za-z0-9_.-]+/)*$")] = ""
+    access_key_id: Annotated[str | None, doc("Who asks. Left out: as the environment says (AWS_*).", "AKIA")] = None
+    secret_access_key: Annotated[Secret | None, doc("The secret to it.", "secrets/s3_secret_access_key")] = None
 
 
 class Media(Struct, frozen=True, kw_only=True):
@@ -206,6 +240,15 @@ class Media(Struct, frozen=True, kw_only=True):
     )
     thumbnail_timeout_seconds: Annotated[float, doc("How long making one thumbnail may take.", ge=1, le=300)] = 20.0
     thumbnail_processes: Annotated[int, doc("Thumbnails that are made at the same time.", ge=1, le=64)] = 2
+    local_retention_days: Annotated[
+        int, doc("Files that nobody opened for so many days are deleted; 0 for never. Pictures of people stay.", ge=0)
+    ] = 0
+    remote_retention_days: Annotated[
+        int, doc("The same for copies of other servers' files, which are fetched again when needed.", ge=0)
+    ] = 90
+    remote_max_bytes: Annotated[int, doc("Size of another server's file that is fetched.", ge=1024)] = 50 * 1024 * 1024
+    previews: Annotated[Previews, doc("Previews of links.")] = Previews()
+    s3: Annotated[S3, doc("An object store.")] = S3()
 
 
 class Presence(Struct, frozen=True, kw_only=True):
@@ -293,6 +336,53 @@ class Webchat(Struct, frozen=True, kw_only=True):
         None
     )
     sites: Annotated[list[WebchatSite], doc("The websites.")] = field(default_factory=list)
+
+
+class OAuth(Struct, frozen=True, kw_only=True):
+    """The OAuth 2.0 API, by which today's clients log in: on pages of this server, where people also look after their
+    account. Logging in by a password in the client itself goes on beside it."""
+
+    enabled: Annotated[bool, doc("Whether clients may log in by OAuth 2.0.")] = True
+
+
+class IdentityProvider(Struct, frozen=True, kw_only=True):
+    """A service that logs people in by OpenID Connect: Keycloak, Entra ID, GitLab and the like (docs/oauth.md)."""
+
+    id: Annotated[
+        str,
+        doc("Stands in addresses; must never change.", "company", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
+    ]
+    name: Annotated[str, doc("What people see on the button.", "Company login", min_length=1, max_length=64)]
+    issuer: Annotated[
+        WebAddress,
+        doc("The provider's name for itself, to the letter.", "https://login.example.org/realms/company"),
+    ]
+    client_id: Annotated[str, doc("What the provider calls this server.", "halfdoor", min_length=1)]
+    client_secret: Annotated[
+        Secret | None, doc("The secret that the provider gave this server.", "secrets/company_client_secret")
+    ] = None
+    scopes: Annotated[list[str], doc("What is asked for; openid is needed.")] = field(
+        default_factory=lambda: ["openid", "profile", "email"]
+    )
+    brand: Annotated[
+        str | None,
+        doc("How clients show the button: one of the brands of the specification.", "github"),
+    ] = None
+    icon: Annotated[str | None, doc("A picture on the button.", "mxc://example.org/abc")] = None
+    localpart_template: Annotated[
+        str, doc("The user name of somebody new, made of claims. If it is taken they choose another.")
+    ] = "{preferred_username}"
+    display_name_template: Annotated[str, doc("Their display name.")] = "{name}"
+    email_template: Annotated[str, doc("Their e-mail address, taken when the provider has verified it.")] = "{email}"
+    allow_existing_users: Annotated[
+        bool,
+        doc(
+            "Whether somebody who comes for the first time, with the name of an account that is here already, gets "
+            "that account. Only for a provider whose people cannot choose that name themselves."
+        ),
+    ] = False
+    registration: Annotated[bool, doc("Whether people without an account get one.")] = True
+    userinfo: Annotated[bool, doc("Whether the provider is asked for more than its ID token says.")] = True
 
 
 class WellKnown(Struct, frozen=True, kw_only=True):
@@ -441,6 +531,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     turn: Annotated[Turn, doc("Relays for calls.")] = Turn()
     rtc: Annotated[Rtc, doc("Calls of many.")] = Rtc()
     delayed_events: Annotated[DelayedEvents, doc("Events that are sent later.")] = DelayedEvents()
+    oauth: Annotated[OAuth, doc("Logging in by OAuth 2.0.")] = OAuth()
+    identity_providers: Annotated[list[IdentityProvider], doc("Logging in by other services.")] = field(
+        default_factory=list
+    )
     well_known: Annotated[WellKnown, doc("Discovery.")] = WellKnown()
     support: Annotated[Support, doc("Contacts.")] = Support()
     shutdown_seconds: Annotated[

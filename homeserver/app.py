@@ -18,7 +18,7 @@ import uvloop
 from signedjson.key import read_signing_keys
 from signedjson.types import SigningKey
 
-from config.settings import Listener, Settings
+from config.settings import S3, IdentityProvider, Listener, Settings
 from homeserver.appservice_api.registration import load_registration
 from homeserver.appservice_api.registry import Registry
 from homeserver.client_api.versions import PublicFacts
@@ -34,14 +34,20 @@ from homeserver.http.tls import TlsFiles
 from homeserver.http.twisted_server import HttpServer
 from homeserver.logs import configure_logs
 from homeserver.mail.mailer import Mailer, NoMailer
+from homeserver.media.file_store import FileStore
+from homeserver.media.remote_files import RemoteLimits
 from homeserver.media.services import MediaSettings
 from homeserver.media.thumbnail_maker import ThumbnailLimits
+from homeserver.media.upkeep import Retention
 from homeserver.media.uploads import UploadLimits
+from homeserver.media.url_previews import PreviewSettings
+from homeserver.oauth.services import OAuthSettings
 from homeserver.outbound.address_guard import AddressGuard
 from homeserver.outbound.client import OutboundClient
 from homeserver.protocol.identifiers import parse_server_name
 from homeserver.rooms.delayed_events import DelayedEventSettings
 from homeserver.rooms.services import RoomSettings
+from homeserver.sso.settings import ProviderSettings
 from homeserver.storage.opening import open_database
 from homeserver.sync.services import SyncSettings
 from homeserver.users.access_tokens import TokenSettings
@@ -232,6 +238,8 @@ def server_settings(settings: Settings) -> ServerSettings:
             presence_enabled=settings.presence.enabled,
             directory_finds_everybody=settings.user_directory.search_all_users,
         ),
+        oauth=OAuthSettings(is_enabled=settings.oauth.enabled, base_url=settings.public_base_url),
+        identity_providers=tuple(provider_settings(provider) for provider in settings.identity_providers),
         turn=TurnSettings(
             uris=tuple(settings.turn.uris),
             shared_secret="" if settings.turn.shared_secret is None else settings.turn.shared_secret.reveal(),
@@ -287,6 +295,26 @@ def mailer_of(settings: Settings, clock: Clock) -> Mailer:
     return SmtpMailer(smtp, clock)
 
 
+def provider_settings(provider: IdentityProvider) -> ProviderSettings:
+    """One service that logs people in."""
+    return ProviderSettings(
+        id=provider.id,
+        name=provider.name,
+        issuer=provider.issuer,
+        client_id=provider.client_id,
+        client_secret=None if provider.client_secret is None else provider.client_secret.reveal(),
+        scopes=tuple(provider.scopes),
+        brand=provider.brand,
+        icon=provider.icon,
+        localpart=provider.localpart_template,
+        display_name=provider.display_name_template,
+        email=provider.email_template,
+        allows_existing=provider.allow_existing_users,
+        registers=provider.registration,
+        asks_userinfo=provider.userinfo,
+    )
+
+
 def media_settings(settings: Settings) -> MediaSettings:
     """Where files are kept, and how many."""
     media = settings.media
@@ -303,6 +331,33 @@ def media_settings(settings: Settings) -> MediaSettings:
             timeout=media.thumbnail_timeout_seconds,
             processes=media.thumbnail_processes,
         ),
+        previews=PreviewSettings(
+            enabled=media.previews.enabled,
+            allowed_hosts=tuple(host.lower() for host in media.previews.allowed_hosts),
+            denied_hosts=tuple(host.lower() for host in media.previews.denied_hosts),
+            lifetime_ms=media.previews.lifetime_seconds * 1000,
+            picture_bytes=media.previews.max_bytes,
+            languages=media.previews.languages,
+        ),
+        retention=Retention(local_days=media.local_retention_days, remote_days=media.remote_retention_days),
+        remote=RemoteLimits(file_bytes=media.remote_max_bytes),
+        open_store=partial(_open_s3, media.s3) if media.s3.bucket is not None else None,
+    )
+
+
+def _open_s3(settings: S3) -> FileStore:
+    from homeserver.media.s3_files import S3Files, S3Settings  # costs memory that servers with a disk keep
+
+    secret = settings.secret_access_key
+    return S3Files(
+        S3Settings(
+            bucket=settings.bucket or "",
+            endpoint=settings.endpoint,
+            region=settings.region,
+            prefix=settings.prefix,
+            access_key_id=settings.access_key_id,
+            secret_access_key=None if secret is None else secret.reveal(),
+        )
     )
 
 

@@ -37,8 +37,3 @@ def localpart_from(text: str) -> str:
     allow. It is a proposal, never an identity (row F12)."""
     folded = unicodedata.normalize("NFKD", text.partition("@")[0]).encode("ascii", "ignore").decode().lower()
     return _ALLOWED.sub("", folded.replace(" ", ".")).lstrip("_")[:_LENGTH]
-
-
-def is_template(template: str) -> bool:
-    """Whether every brace of it is a placeholder."""
-    return not set(_PLACE.sub("", template)) & {"{", "}"}

@@ -11,6 +11,7 @@ from homeserver.push.notifications import Notifications
 from homeserver.push.unread_counts import UnreadCounts
 from homeserver.rooms.services import RoomServices
 from homeserver.storage.database import Database
+from homeserver.storage.purges import PurgeStore
 from homeserver.storage.receipts import ReceiptStore
 from homeserver.stream import Stream
 from homeserver.sync.initial_sync import InitialSync
@@ -18,6 +19,7 @@ from homeserver.sync.lazy_members import LazyMembers
 from homeserver.sync.room_window import RoomWindows
 from homeserver.sync.streams import Section
 from homeserver.sync.streams.account_data import AccountDataSection
+from homeserver.sync.streams.deleted_rooms import DeletedRoomSection
 from homeserver.sync.streams.device_lists import DeviceListSection
 from homeserver.sync.streams.invites import InviteSection
 from homeserver.sync.streams.joined_rooms import JoinedRoomSection
@@ -113,6 +115,7 @@ def build_sync_services(
             limit_default=settings.timeline_limit_default,
             limit_max=settings.timeline_limit_max,
         ),
+        DeletedRoomSection(store=PurgeStore(db), stream=stream),
     ]
     sync = Sync(
         stream=stream,

@@ -389,6 +389,14 @@ class WellKnown(Struct, frozen=True, kw_only=True):
     """Discovery documents below /.well-known/matrix."""
 
     enabled: Annotated[bool, doc("Whether this server answers them.")] = True
+    policy_server_public_key: Annotated[
+        str | None,
+        doc(
+            "Public key (ed25519, unpadded base64) of a policy server that runs under this server name.",
+            "6yhHGKhCiXTSEN2ksjV7kX/N6rBQZ3Xb+M7LlC6NS+s",
+            pattern=r"^[A-Za-z0-9+/_-]{43}$",
+        ),
+    ] = None
 
 
 class Contact(Struct, frozen=True, kw_only=True):

@@ -373,6 +373,7 @@ def public_facts(settings: Settings) -> PublicFacts:
         public_base_url=settings.public_base_url if told else None,
         client_well_known={"org.matrix.msc4143.rtc_foci": list(transports)} if transports else {},
         rtc_transports=transports,
+        policy_server_key=settings.well_known.policy_server_public_key if told else None,
         default_room_version=settings.rooms.default_version,
         support_contacts=tuple(contacts) if told else (),
         support_page=settings.support.page if told else None,

@@ -99,6 +99,7 @@ class Homeserver:
 
     async def start(self) -> None:
         """Begin what runs beside the requests."""
+        self.users.start()
         await self.admin.start()
         await self.appservices.start()
         self.rooms.search_index.start()

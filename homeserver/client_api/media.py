@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import BinaryIO, Final
 
-from homeserver.http.parsing import query_bool, query_enum, query_int
+from homeserver.http.parsing import query_bool, query_enum, query_int, query_string
 from homeserver.http.ranges import NotSatisfiable, find_range
 from homeserver.http.request import FileBody, Request, Response
 from homeserver.media.file_names import clean_file_name, content_disposition
@@ -76,10 +76,10 @@ class MediaApi:
             error = {"errcode": "M_INVALID_PARAM", "error": f"The file has {media.size} bytes; there are none there."}
             return Response(error, 416, {"Content-Range": f"bytes */{media.size}"})
         assert media.file_key is not None
-        file = await self._open(media.file_key)
+        start, length = (0, media.size) if part is None else (part.start, part.length)
+        file = await self._open(media.file_key, start, length)
         if part is None:
             return Response(FileBody(file, media.size), headers=headers, content_type=media.content_type)
-        file.seek(part.start)
         headers["Content-Range"] = f"bytes {part.start}-{part.start + part.length - 1}/{media.size}"
         return Response(FileBody(file, part.length), 206, headers, media.content_type)
 
@@ -96,6 +96,11 @@ class MediaApi:
         headers = {**SECURITY_HEADERS, "Content-Disposition": content_disposition(content_type, name)}
         return Response(FileBody(file, size), headers=headers, content_type=content_type)
 
+    async def get_preview(self, request: Request) -> Response:
+        """`ts`, the moment that a client prefers, may be answered with a newer preview, which is all there is."""
+        query_int(request, "ts", 0)
+        return Response(await self._media.previews.preview(query_string(request, "url")))
+
     async def get_frozen(self, request: Request) -> Response:
         """The paths without authentication: all media here was stored after they were frozen (row E03).
 
@@ -107,11 +112,13 @@ class MediaApi:
         """What the request is for. Everything that serves bytes comes through here (row E06)."""
         timeout_ms = query_int(request, "timeout_ms", _TIMEOUT_MS, maximum=_TIMEOUT_MAX_MS, clamp=True)
         params = request.path_params
-        return await self._media.access.get_readable(params["server_name"], params["media_id"], timeout_ms)
+        return await self._media.access.get_readable(
+            request.user.user_id, params["server_name"], params["media_id"], timeout_ms
+        )
 
-    async def _open(self, key: str) -> BinaryIO:
+    async def _open(self, key: str, start: int, length: int) -> BinaryIO:
         try:
-            return await self._media.run_in_thread(lambda: self._media.files.open(key))
+            return await self._media.run_in_thread(lambda: self._media.files.open_part(key, start, length))
         except FileNotFoundError:
             raise NotFound("The file of this media is missing.") from None
 

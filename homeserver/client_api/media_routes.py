@@ -8,6 +8,7 @@ from homeserver.media.services import MediaServices
 
 NONE, USER, GUEST = Auth.NONE, Auth.USER, Auth.GUEST
 READ, UPLOAD, MEDIA_CREATE = RateClass.READ, RateClass.UPLOAD, RateClass.MEDIA_CREATE
+PREVIEW = RateClass.PREVIEW
 FILE = BodySize.UPLOAD
 
 
@@ -30,6 +31,8 @@ def media_routes(media: MediaServices) -> list[Route]:
         Route("GET", v1 + download, api.download, GUEST, READ, "getContentAuthed"),
         Route("GET", v1 + named, api.download, GUEST, READ, "getContentOverrideNameAuthed"),
         Route("GET", v1 + thumbnail, api.get_thumbnail, GUEST, READ, "getContentThumbnailAuthed"),
+        Route("GET", f"{v1}/preview_url", api.get_preview, USER, PREVIEW, "getUrlPreviewAuthed"),
+        Route("GET", f"{v3}/preview_url", api.get_preview, USER, PREVIEW, "getUrlPreview", aliases("/preview_url")),
         Route("GET", v3 + download, api.get_frozen, NONE, READ, "getContent", aliases(download)),
         Route("GET", v3 + named, api.get_frozen, NONE, READ, "getContentOverrideName", aliases(named)),
         Route("GET", v3 + thumbnail, api.get_frozen, NONE, READ, "getContentThumbnail", aliases(thumbnail)),

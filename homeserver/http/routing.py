@@ -41,6 +41,7 @@ class RateClass(enum.Enum):
     TYPING = "typing"
     UPLOAD = "upload"
     MEDIA_CREATE = "media_create"
+    PREVIEW = "preview"
 
 
 class BodySize(enum.Enum):

@@ -6,12 +6,16 @@ Rows E03 and E06 of the known attacks.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from homeserver.clock import Clock
 from homeserver.media.addresses import check_address
 from homeserver.protocol.errors import NotFound, NotYetUploaded
 from homeserver.storage.media import Media, MediaStore
+
+if TYPE_CHECKING:
+    from homeserver.media.remote_files import RemoteFiles
 
 _LOOK_AGAIN_SECONDS: Final = 2.0
 """Another process may have taken the upload; so a waiting request looks for itself now and then."""
@@ -21,19 +25,33 @@ class MediaAccess:
     """Finds media for whoever may read it."""
 
     def __init__(self, store: MediaStore, clock: Clock, server_name: str) -> None:
+        """`remote` and `on_read` are set by whoever builds them, which need this first."""
+        self.remote: RemoteFiles | None = None
+        self.on_read: Callable[[Media], None] = lambda media: None
         self._store = store
         self._clock = clock
         self._server_name = server_name
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
-    async def get_readable(self, server_name: str, media_id: str, timeout_ms: int) -> Media:
-        """Media with its file; waits up to `timeout_ms` for one that is promised.
+    async def get_readable(self, user_id: str, server_name: str, media_id: str, timeout_ms: int) -> Media:
+        """Media with its file, for a user; waits up to `timeout_ms` for one that is promised.
 
-        Raises NotFound (unknown, expired, quarantined, of another server) and NotYetUploaded.
+        Raises NotFound (unknown, expired, quarantined) and NotYetUploaded; for one of another server also
+        RemoteTooLarge and LimitExceeded.
         """
         check_address(server_name, media_id)
-        if server_name != self._server_name:
-            raise NotFound("This server does not fetch media of other servers.")
+        if server_name == self._server_name:
+            media = await self._wait_for(server_name, media_id, timeout_ms)
+        elif self.remote is not None:
+            media = await self.remote.get(user_id, server_name, media_id, timeout_ms)
+        else:
+            raise NotFound("There is no such media.")
+        if media.is_quarantined:
+            raise NotFound("There is no such media.")
+        self.on_read(media)
+        return media
+
+    async def _wait_for(self, server_name: str, media_id: str, timeout_ms: int) -> Media:
         deadline = self._clock.monotonic() + timeout_ms / 1000
         while True:
             woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -41,8 +59,6 @@ class MediaAccess:
             waiting.add(woken)
             try:
                 media = await self._store.get_media(server_name, media_id)
-                if media.is_quarantined:
-                    raise NotFound("There is no such media.")
                 if media.file_key is not None:
                     return media
                 if media.expires_ms is not None and media.expires_ms <= self._clock.now_ms():

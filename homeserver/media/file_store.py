@@ -10,11 +10,13 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK: Final = 256 * 1024
+_UNFINISHED: Final = "new-"
 
 
 class FileStore(Protocol):
@@ -25,11 +27,19 @@ class FileStore(Protocol):
         ...
 
     def open(self, key: str) -> BinaryIO:
-        """Raises FileNotFoundError."""
+        """A file of the operating system. Raises FileNotFoundError."""
+        ...
+
+    def open_part(self, key: str, start: int, length: int) -> BinaryIO:
+        """Something to read `length` bytes from, the first of which is number `start`. Raises FileNotFoundError."""
         ...
 
     def remove(self, key: str) -> None:
         """It may be gone already."""
+        ...
+
+    def list_old(self, before: float) -> Iterator[str]:
+        """The keys of all files that came before, in seconds since 1970."""
         ...
 
 
@@ -43,7 +53,7 @@ class LocalFiles:
         place = self._place(key)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=place.parent, prefix="new-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=_UNFINISHED, delete=False) as file:
             try:
                 while chunk := source.read(_CHUNK):
                     digest.update(chunk)
@@ -62,8 +72,24 @@ class LocalFiles:
     def open(self, key: str) -> BinaryIO:
         return self._place(key).open("rb")
 
+    def open_part(self, key: str, start: int, length: int) -> BinaryIO:
+        file = self.open(key)
+        file.seek(start)
+        return file
+
     def remove(self, key: str) -> None:
         self._place(key).unlink(missing_ok=True)
+
+    def list_old(self, before: float) -> Iterator[str]:
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                place = Path(folder, name)
+                if place.stat().st_mtime >= before:
+                    continue
+                if _KEY.fullmatch(name):
+                    yield name
+                elif name.startswith(_UNFINISHED):
+                    place.unlink(missing_ok=True)  # of an upload that a crash ended
 
     def _place(self, key: str) -> Path:
         if not _KEY.fullmatch(key):

@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> int:
         if image.width <= width and image.height <= height and (is_animated or not moves):
             # "When the content is smaller than the requested dimensions, servers should return the original content".
             image.load()
-            return answer(kind, original(source))
+            return answer(kind, image.size, original(source))
         if moves and is_animated and (made := animate(image, width, height, method, pixels)) is not None:
-            return answer("WEBP", made)
+            return answer("WEBP", *made)
         if image.format == "JPEG":
             image.draft("RGB", (width * 2, height * 2))
         image.seek(0)
@@ -63,9 +63,9 @@ def main(arguments: list[str]) -> int:
         output = io.BytesIO()
         if "A" in still.getbands() or "transparency" in still.info:
             still.convert("RGBA").save(output, "PNG")
-            return answer("PNG", output.getvalue())
+            return answer("PNG", still.size, output.getvalue())
         still.convert("RGB").save(output, "JPEG", quality=82, optimize=True)
-        return answer("JPEG", output.getvalue())
+        return answer("JPEG", still.size, output.getvalue())
     except MemoryError:
         return TOO_LARGE
     except Exception:
@@ -89,7 +89,9 @@ def fit(image: Image.Image, width: int, height: int, method: str) -> Image.Image
     return resized.crop((left, top, left + wide, top + high))
 
 
-def animate(image: Image.Image, width: int, height: int, method: str, pixels: int) -> bytes | None:
+def animate(
+    image: Image.Image, width: int, height: int, method: str, pixels: int
+) -> tuple[tuple[int, int], bytes] | None:
     """All frames, as WebP; None when there are too many, so that a still picture is made instead."""
     frames: list[Image.Image] = []
     durations: list[int] = []
@@ -107,7 +109,7 @@ def animate(image: Image.Image, width: int, height: int, method: str, pixels: in
             break
     output = io.BytesIO()
     frames[0].save(output, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=75)
-    return output.getvalue()
+    return frames[0].size, output.getvalue()
 
 
 def original(source: BinaryIO) -> bytes:
@@ -115,10 +117,10 @@ def original(source: BinaryIO) -> bytes:
     return source.read()
 
 
-def answer(image_format: str, content: bytes) -> int:
+def answer(image_format: str, size: tuple[int, int], content: bytes) -> int:
     if len(content) > MAXIMUM_OUTPUT:
         return TOO_LARGE
-    sys.stderr.write(image_format)
+    sys.stderr.write(f"{image_format} {size[0]} {size[1]}")
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
     return 0

@@ -49,7 +49,7 @@ class Thumbnails:
         try:
             source = await self._open(file_key)
             try:
-                content_type = await self._maker.make(source, output, wanted)
+                content_type = (await self._maker.make(source, output, wanted)).content_type
             finally:
                 source.close()
             size = output.seek(0, 2)

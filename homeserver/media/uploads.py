@@ -106,6 +106,21 @@ class Uploads:
 
         return await self._keep(media, upload, write)
 
+    async def add_own(self, upload: Upload) -> Media:
+        """A file of the server itself, which counts for nobody."""
+        media = Media(self._server_name, new_media_id(), "", self._clock.now_ms())
+        return await self._keep(media, upload, self._store.add_media)
+
+    async def add_fetched(self, media: Media, upload: Upload) -> Media:
+        """A file of another server. Raises CannotOverwriteMedia when it came meanwhile."""
+
+        async def write(txn: Transaction, stored: Media) -> None:
+            if await self._store.find_media(media.server_name, media.media_id, txn) is not None:
+                raise CannotOverwriteMedia("This media was fetched already.")
+            await self._store.add_media(txn, stored)
+
+        return await self._keep(media, upload, write)
+
     async def add_to(self, requester: Requester, server_name: str, media_id: str, upload: Upload) -> Media:
         """A file for an address that `create` made. Raises NotFound, Forbidden, CannotOverwriteMedia, TooLarge."""
         check_address(server_name, media_id)
@@ -123,10 +138,13 @@ class Uploads:
 
     async def _keep(self, media: Media, upload: Upload, write: _Write) -> Media:
         """The file first, then the row that makes it known; a file that no row came to is removed."""
-        key = _new_key(media)
+        key = new_file_key(media)
         digest = await self._run_in_thread(lambda: self._files.add(key, upload.file))
+        quarantined_by = await self._store.find_quarantine(digest)
         stored = replace(
             media,
+            is_quarantined=quarantined_by is not None,
+            quarantined_by=quarantined_by,
             file_key=key,
             sha256=digest,
             size=upload.size,
@@ -165,6 +183,6 @@ class Uploads:
             raise Forbidden(f"Your files may have {quota} bytes together, and this one would be more.")
 
 
-def _new_key(media: Media) -> str:
+def new_file_key(media: Media) -> str:
     """A hash, so that nothing of a path comes from outside, and new for each upload, so that none meets another."""
     return hashlib.sha256(f"{media.server_name}/{media.media_id}/{secrets.token_hex(16)}".encode()).hexdigest()

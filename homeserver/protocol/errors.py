@@ -57,6 +57,12 @@ class UserLocked(MatrixError):
     errcode = "M_USER_LOCKED"
 
 
+class AccountEnded(MatrixError):
+    """The account must be renewed first. Known to clients from Synapse."""
+
+    errcode = "ORG_MATRIX_EXPIRED_ACCOUNT"
+
+
 class UserSuspended(MatrixError):
     errcode = "M_USER_SUSPENDED"
 
@@ -163,6 +169,10 @@ class InvalidKeySignature(MatrixError):
 
 class TooLarge(MatrixError):
     errcode = "M_TOO_LARGE"
+
+
+class RemoteTooLarge(TooLarge):
+    """Another server's file is larger than this server takes: 502 in the specification, not 413."""
 
 
 class Exclusive(MatrixError):

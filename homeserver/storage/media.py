@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from homeserver.protocol.errors import NotFound
-from homeserver.storage.database import Database, Reader, Transaction
+from homeserver.storage.database import Database, Reader, Row, Transaction
 
-_COLUMNS = (
+COLUMNS = (
     "server_name, media_id, user_id, created_ms, expires_ms, file_key, sha256, size, content_type, file_name, "
-    "is_quarantined"
+    "is_quarantined, last_access_ms, quarantined_by, is_protected"
 )
 _ONE = "WHERE server_name = ? AND media_id = ?"
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One mxc:// address. `file_key` is None until its file is uploaded, which may happen before `expires_ms`."""
+    """One mxc:// address. `file_key` is None until its file is uploaded, which may happen before `expires_ms`.
+    `user_id` is empty for what the server fetched: files of other servers, and pictures of previews."""
 
     server_name: str
     media_id: str
@@ -30,6 +31,19 @@ class Media:
     content_type: str = "application/octet-stream"
     file_name: str | None = None
     is_quarantined: bool = False
+    last_access_ms: int | None = None
+    quarantined_by: str | None = None
+    is_protected: bool = False
+
+    @property
+    def seen_ms(self) -> int:
+        """When it was last of use to anybody, in milliseconds since 1970."""
+        return max(self.created_ms, self.last_access_ms or 0)
+
+
+def to_media(row: Row) -> Media:
+    """A row of COLUMNS."""
+    return Media(*(*row[:10], bool(row[10]), row[11], row[12], bool(row[13])))
 
 
 class StoredThumbnail(NamedTuple):
@@ -47,8 +61,8 @@ class MediaStore:
         self._db = db
 
     async def find_media(self, server_name: str, media_id: str, reader: Reader | None = None) -> Media | None:
-        row = await (reader or self._db).fetch_one(f"SELECT {_COLUMNS} FROM media {_ONE}", (server_name, media_id))
-        return None if row is None else Media(*(*row[:10], bool(row[10])))
+        row = await (reader or self._db).fetch_one(f"SELECT {COLUMNS} FROM media {_ONE}", (server_name, media_id))
+        return None if row is None else to_media(row)
 
     async def get_media(self, server_name: str, media_id: str, reader: Reader | None = None) -> Media:
         """Raises NotFound."""
@@ -60,7 +74,7 @@ class MediaStore:
     async def add_media(self, txn: Transaction, media: Media) -> None:
         """The address must be new."""
         await txn.execute(
-            f"INSERT INTO media ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO media ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 media.server_name,
                 media.media_id,
@@ -73,13 +87,17 @@ class MediaStore:
                 media.content_type,
                 media.file_name,
                 int(media.is_quarantined),
+                media.last_access_ms,
+                media.quarantined_by,
+                int(media.is_protected),
             ),
         )
 
     async def set_file(self, txn: Transaction, media: Media) -> bool:
         """Give an address its file, once; False when it has one already or does not exist."""
         changed = await txn.execute(
-            "UPDATE media SET file_key = ?, sha256 = ?, size = ?, content_type = ?, file_name = ?, expires_ms = NULL "
+            "UPDATE media SET file_key = ?, sha256 = ?, size = ?, content_type = ?, file_name = ?, expires_ms = NULL, "
+            "is_quarantined = ?, quarantined_by = ? "
             f"{_ONE} AND file_key IS NULL",
             (
                 media.file_key,
@@ -87,18 +105,30 @@ class MediaStore:
                 media.size,
                 media.content_type,
                 media.file_name,
+                int(media.is_quarantined),
+                media.quarantined_by,
                 media.server_name,
                 media.media_id,
             ),
         )
         return changed == 1
 
-    async def set_quarantined(self, txn: Transaction, server_name: str, media_id: str, is_quarantined: bool) -> bool:
-        """False when there is no such media."""
+    async def set_quarantined(
+        self, txn: Transaction, server_name: str, media_id: str, is_quarantined: bool, by: str | None = None
+    ) -> bool:
+        """False when there is no such media. `by` is the user id of the operator."""
         changed = await txn.execute(
-            f"UPDATE media SET is_quarantined = ? {_ONE}", (int(is_quarantined), server_name, media_id)
+            f"UPDATE media SET is_quarantined = ?, quarantined_by = ? {_ONE}",
+            (int(is_quarantined), by, server_name, media_id),
         )
         return changed == 1
+
+    async def find_quarantine(self, sha256: str, reader: Reader | None = None) -> str | None:
+        """Who put the same content in quarantine ("" when that is not known); None when nobody did."""
+        row = await (reader or self._db).fetch_one(
+            "SELECT quarantined_by FROM media WHERE sha256 = ? AND is_quarantined = 1 LIMIT 1", (sha256,)
+        )
+        return None if row is None else row[0] or ""
 
     async def used_bytes(self, user_id: str, reader: Reader | None = None) -> int:
         """The size of all files of a user."""

@@ -220,9 +220,9 @@ async def test_E04_a_crash_of_the_decoder_does_not_hurt_the_server(site: Site, t
     crashing = tmp_path / "crash.py"
     crashing.write_text("import os\nos.abort()\n")
     maker: Any = site.server.homeserver.media.thumbnails._maker
-    maker._program, program = crashing, maker._program
+    maker._processes.program, program = crashing, maker._processes.program
     assert refused(await site.thumbnail(alice, media)) == (400, "M_UNKNOWN")
-    maker._program = program
+    maker._processes.program = program
     assert (await site.thumbnail(alice, media)).status == 200
 
 
@@ -233,7 +233,7 @@ async def test_E04_a_decoder_that_hangs_is_killed(tmp_path: Path) -> None:
     hanging, note = tmp_path / "hang.py", tmp_path / "pid"
     hanging.write_text(f"import os, signal\nopen({str(note)!r}, 'w').write(str(os.getpid()))\nsignal.pause()\n")
     maker: Any = site.server.homeserver.media.thumbnails._maker
-    maker._program = hanging
+    maker._processes.program = hanging
     assert refused(await site.thumbnail(alice, media)) == (413, "M_TOO_LARGE")
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text()), 0)
@@ -476,9 +476,9 @@ async def test_a_thumbnail_is_made_once_and_again_when_it_was_lost(site: Site) -
     media = await site.upload(alice, picture(), "image/png")
     first = await site.thumbnail(alice, media)
     maker: Any = site.server.homeserver.media.thumbnails._maker
-    maker._program, program = Path("/nonexistent"), maker._program
+    maker._processes.program, program = Path("/nonexistent"), maker._processes.program
     assert (await site.thumbnail(alice, media)).body == first.body
-    maker._program = program
+    maker._processes.program = program
     row = await site.server.homeserver.db.fetch_value("SELECT thumbnail_key FROM media_thumbnails")
     site.server.homeserver.media.files.remove(row)
     assert (await site.thumbnail(alice, media)).body == first.body

@@ -137,6 +137,7 @@ def build_room_administration(
 
     async def deactivated(user_id: str, erase: bool) -> None:
         if erase:
+            await rooms.search_index.catch_up()  # what is indexed after this would be found again
             await erasure.erase(user_id)
 
     users.hooks.deactivated.append(deactivated)

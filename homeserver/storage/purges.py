@@ -26,6 +26,7 @@ OF_ROOM: Final = (
     "delayed_events",
     "sticky_events",
     "push_queue",
+    "thread_subscriptions",
 )
 """The tables whose rows go with a room, in one transaction: `rooms` first, so that nobody finds the rest."""
 IN_PARTS: Final = ("events", "search_events")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from homeserver.storage.database import Database
 from tests.support.server import SERVER_NAME, Server, User, open_server
 

@@ -18,6 +18,7 @@ Api = Literal["client", "admin"]
 Level = Literal["debug", "info", "warning", "error"]
 RoomVersionId = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]
 WebAddress = Annotated[str, Meta(pattern=r"^https?://")]
+Ed25519Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}$")]
 
 
 def doc(text: str, *examples: Any, **bounds: Any) -> Meta:
@@ -121,6 +122,16 @@ class Registration(Struct, frozen=True, kw_only=True):
     ] = field(default_factory=list)
     terms: Annotated[list[Terms], doc("Documents to accept.")] = field(default_factory=list)
     recaptcha: Annotated[Recaptcha, doc("reCAPTCHA's keys.")] = Recaptcha()
+
+
+class AccountValidity(Struct, frozen=True, kw_only=True):
+    """Accounts that end unless they are renewed, by a link in an e-mail or by an operator. Administrators' do not end."""
+
+    enabled: Annotated[
+        bool, doc("Whether accounts end. Those that exist get their full time when it is switched on.")
+    ] = False
+    period_days: Annotated[int, doc("How long an account lasts, and by how much it is renewed.", ge=1, le=36500)] = 365
+    renew_days: Annotated[int, doc("How long before its end the owner gets an e-mail.", ge=0, le=3650)] = 14
 
 
 class Passwords(Struct, frozen=True, kw_only=True):
@@ -385,16 +396,61 @@ class IdentityProvider(Struct, frozen=True, kw_only=True):
     userinfo: Annotated[bool, doc("Whether the provider is asked for more than its ID token says.")] = True
 
 
+class Admin(Struct, frozen=True, kw_only=True):
+    """The operators' API. Which listeners serve it is said by `listeners[].apis`."""
+
+    networks: Annotated[
+        list[str],
+        doc(
+            "Networks from which it may be called, besides an administrator's token; empty for all. Addresses are the "
+            "clients' own, as trusted proxies tell them.",
+            ["127.0.0.0/8", "::1", "10.0.0.0/8"],
+        ),
+    ] = field(default_factory=list)
+
+
+class ServerNotices(Struct, frozen=True, kw_only=True):
+    """What the server tells its users (halfdoor notice), in a room that it makes with each."""
+
+    localpart: Annotated[
+        str,
+        doc(
+            "Name of the account that speaks; nobody else can register it. Choose it before the first notice.",
+            pattern=r"^[a-z0-9._=/+-]+$",
+        ),
+    ] = "server-notices"
+    display_name: Annotated[str, doc("What people see it is called.")] = "Server notices"
+    avatar_url: Annotated[str | None, doc("Its picture.", "mxc://example.org/abc", pattern=r"^mxc://")] = None
+    room_name: Annotated[str, doc("Name of the rooms.")] = "Server notices"
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """How long rooms keep messages: what they ask for with m.room.retention, within these bounds."""
+
+    enabled: Annotated[
+        bool,
+        doc(
+            "Whether messages expire. What has expired is hidden at once and deleted for good by the next purge; state "
+            "and the newest event of a room stay."
+        ),
+    ] = False
+    default_days: Annotated[float | None, doc("For rooms that ask for nothing; null keeps everything.", 365, gt=0)] = (
+        None
+    )
+    minimum_days: Annotated[float | None, doc("Rooms cannot ask for less.", 1, gt=0)] = None
+    maximum_days: Annotated[float | None, doc("Rooms cannot ask for more.", 1825, gt=0)] = None
+    purge_interval_seconds: Annotated[int, doc("How often expired messages are deleted.", ge=60)] = 3600
+
+
 class WellKnown(Struct, frozen=True, kw_only=True):
     """Discovery documents below /.well-known/matrix."""
 
     enabled: Annotated[bool, doc("Whether this server answers them.")] = True
     policy_server_public_key: Annotated[
-        str | None,
+        Ed25519Key | None,
         doc(
             "Public key (ed25519, unpadded base64) of a policy server that runs under this server name.",
             "6yhHGKhCiXTSEN2ksjV7kX/N6rBQZ3Xb+M7LlC6NS+s",
-            pattern=r"^[A-Za-z0-9+/_-]{43}$",
         ),
     ] = None
 
@@ -460,6 +516,9 @@ class Mail(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     timeout_seconds: Annotated[float, doc("How long each step of a delivery may take.", ge=1, le=300)] = 30.0
+    language: Annotated[
+        Literal["en", "zh"], doc("Language of e-mails that nobody has asked for; others are in the reader's.")
+    ] = "en"
     per_address_per_hour: Annotated[
         int, doc("Most e-mails with links that one address gets in an hour, whoever asks for them.", ge=1, le=1000)
     ] = 6
@@ -522,6 +581,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     database: Annotated[Database, doc("Storage.")] = Database()
     registration: Annotated[Registration, doc("New accounts.")] = Registration()
+    account_validity: Annotated[AccountValidity, doc("Accounts that end.")] = AccountValidity()
     passwords: Annotated[Passwords, doc("Passwords.")] = Passwords()
     sessions: Annotated[Sessions, doc("Logins.")] = Sessions()
     rate_limits: Annotated[RateLimits, doc("Rate limits.")] = RateLimits()
@@ -536,6 +596,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics: Annotated[Metrics, doc("Metrics.")] = Metrics()
     appservices: Annotated[AppServices, doc("Bridges.")] = AppServices()
     webchat: Annotated[Webchat, doc("The website widget.")] = Webchat()
+    admin: Annotated[Admin, doc("The operators' API.")] = Admin()
+    server_notices: Annotated[ServerNotices, doc("What the server tells its users.")] = ServerNotices()
+    retention: Annotated[Retention, doc("How long messages are kept.")] = Retention()
     turn: Annotated[Turn, doc("Relays for calls.")] = Turn()
     rtc: Annotated[Rtc, doc("Calls of many.")] = Rtc()
     delayed_events: Annotated[DelayedEvents, doc("Events that are sent later.")] = DelayedEvents()

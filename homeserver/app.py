@@ -19,6 +19,7 @@ from signedjson.key import read_signing_keys
 from signedjson.types import SigningKey
 
 from config.settings import S3, IdentityProvider, Listener, Settings
+from homeserver.admin.services import AdminSettings
 from homeserver.appservice_api.registration import load_registration
 from homeserver.appservice_api.registry import Registry
 from homeserver.client_api.versions import PublicFacts
@@ -45,12 +46,16 @@ from homeserver.oauth.services import OAuthSettings
 from homeserver.outbound.address_guard import AddressGuard
 from homeserver.outbound.client import OutboundClient
 from homeserver.protocol.identifiers import parse_server_name
+from homeserver.rooms.administration import AdministrationSettings
 from homeserver.rooms.delayed_events import DelayedEventSettings
+from homeserver.rooms.retention import RetentionSettings
+from homeserver.rooms.server_notices import ServerNoticeSettings
 from homeserver.rooms.services import RoomSettings
 from homeserver.sso.settings import ProviderSettings
 from homeserver.storage.opening import open_database
 from homeserver.sync.services import SyncSettings
 from homeserver.users.access_tokens import TokenSettings
+from homeserver.users.account_validity import ValiditySettings
 from homeserver.users.passwords import PasswordSettings
 from homeserver.users.recaptcha import Recaptcha
 from homeserver.users.registration import RegistrationSettings
@@ -171,7 +176,8 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
     limiter: RouteLimiter | None = None
     if settings.rate_limits.enabled:
         exempt = partial(is_exempt, homeserver.appservices.registry)
-        limiter = RouteLimiter(clock, route_limits(settings), is_exempt=exempt)
+        override = homeserver.admin.users.rate_limits.of_user
+        limiter = RouteLimiter(clock, route_limits(settings), is_exempt=exempt, override=override)
     addresses: list[str] = []
     for listener in settings.listeners:
         application = HttpApplication(
@@ -229,6 +235,12 @@ def server_settings(settings: Settings) -> ServerSettings:
                 allows_guests=registration.guests,
                 needs_email=registration.email_required,
             ),
+            validity=ValiditySettings(
+                period_days=settings.account_validity.period_days if settings.account_validity.enabled else None,
+                renew_days=settings.account_validity.renew_days,
+                base_url=settings.public_base_url,
+                language=settings.mail.language,
+            ),
             email=EmailSettings(
                 base_url=settings.public_base_url,
                 next_link_hosts=tuple(settings.mail.next_link_hosts),
@@ -260,6 +272,34 @@ def server_settings(settings: Settings) -> ServerSettings:
             delayed_events=DelayedEventSettings(
                 max_delay_ms=settings.delayed_events.max_delay_seconds * 1000,
                 max_of_user=settings.delayed_events.max_of_user,
+            ),
+        ),
+        admin=admin_settings(settings),
+    )
+
+
+def admin_settings(settings: Settings) -> AdminSettings:
+    """Who operates the server from where, and what it does by itself."""
+    retention, notices = settings.retention, settings.server_notices
+
+    def milliseconds(days: float | None) -> int | None:
+        return None if days is None else round(days * 24 * 3600 * 1000)
+
+    return AdminSettings(
+        networks=tuple(settings.admin.networks),
+        administration=AdministrationSettings(
+            retention=RetentionSettings(
+                enabled=retention.enabled,
+                default_ms=milliseconds(retention.default_days),
+                minimum_ms=milliseconds(retention.minimum_days),
+                maximum_ms=milliseconds(retention.maximum_days),
+                purge_seconds=retention.purge_interval_seconds,
+            ),
+            notices=ServerNoticeSettings(
+                localpart=notices.localpart,
+                display_name=notices.display_name,
+                avatar_url=notices.avatar_url,
+                room_name=notices.room_name,
             ),
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from homeserver.client_api.account_data import AccountDataApi
+from homeserver.client_api.account_validity import AccountValidityApi
 from homeserver.client_api.accounts import AccountApi
 from homeserver.client_api.devices import DeviceApi
 from homeserver.client_api.filters import FilterApi
@@ -24,6 +25,7 @@ from homeserver.client_api.validation_sessions import ValidationApi
 from homeserver.client_api.versioned_paths import v1, v3
 from homeserver.client_api.versions import VersionApi
 from homeserver.http.routing import Auth, RateClass, Route
+from homeserver.users.account_validity import RENEW_PATH
 from homeserver.users.validation_sessions import CONFIRM_PATH
 
 NONE, OPTIONAL, USER, GUEST, ADMIN, APPSERVICE = Auth
@@ -39,6 +41,7 @@ def user_routes(services: Services) -> list[Route]:
         *registration_routes(services),
         *account_routes(services),
         *threepid_routes(services),
+        *validity_routes(services),
         *moderation_routes(services),
         *device_routes(services),
         *to_device_routes(services),
@@ -52,11 +55,13 @@ def user_routes(services: Services) -> list[Route]:
 def version_routes(services: Services) -> list[Route]:
     api = VersionApi(services.facts, can_change_threepids=services.users.validation_sessions.can_validate)
     client, support = "/.well-known/matrix/client", "/.well-known/matrix/support"
+    policy_server = "/.well-known/matrix/policy_server"
     return [
         Route("GET", "/_matrix/client/versions", api.get_versions, OPTIONAL, UNLIMITED, "getVersions"),
         v3("GET", "/capabilities", api.get_capabilities, USER, UNLIMITED, "getCapabilities"),
         Route("GET", client, api.get_client_well_known, NONE, UNLIMITED, "getWellknown"),
         Route("GET", support, api.get_support_well_known, NONE, UNLIMITED, "getWellknownSupport"),
+        Route("GET", policy_server, api.get_policy_server_well_known, NONE, UNLIMITED, "getWellknownPolicy"),
     ]
 
 
@@ -129,6 +134,19 @@ def threepid_routes(services: Services) -> list[Route]:
         v3("POST", "/register/msisdn/requestToken", phone, NONE, LOGIN, "requestTokenToRegisterMSISDN"),
         Route("GET", CONFIRM_PATH, validation.get_page, NONE, LOGIN),
         Route("POST", CONFIRM_PATH, validation.post_page, NONE, LOGIN),
+    ]
+
+
+def validity_routes(services: Services) -> list[Route]:
+    """Known to clients from Synapse; only where accounts end."""
+    users = services.users
+    if not users.account_validity.is_enabled:
+        return []
+    api = AccountValidityApi(users.account_validity, users.authentication)
+    return [
+        Route("GET", RENEW_PATH, api.get_page, NONE, LOGIN),
+        Route("POST", RENEW_PATH, api.post_page, NONE, LOGIN),
+        Route("POST", "/_matrix/client/unstable/account_validity/send_mail", api.send_mail, NONE, LOGIN),
     ]
 
 

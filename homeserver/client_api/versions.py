@@ -26,7 +26,7 @@ class PublicFacts:
     """What is told to anybody. `unstable_features`: for /versions; `room_versions`: the stable ones, by which
     `default_room_version` is chosen; `capabilities`: further ones; `rtc_transports`: what carries calls (MSC4143);
     `support_contacts` and `support_page`: /.well-known/matrix/support; `public_base_url`: /.well-known/matrix/client,
-    None: not served."""
+    None: not served; `policy_server_key`: the ed25519 key of the policy server of this name, in unpadded base64."""
 
     public_base_url: str | None = None
     unstable_features: Mapping[str, bool] = field(default_factory=dict)
@@ -35,6 +35,7 @@ class PublicFacts:
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     client_well_known: Mapping[str, Any] = field(default_factory=dict)
     rtc_transports: tuple[Mapping[str, str], ...] = ()
+    policy_server_key: str | None = None
     support_contacts: tuple[Mapping[str, str], ...] = ()
     support_page: str | None = None
 
@@ -75,6 +76,11 @@ class VersionApi:
         if self._facts.public_base_url is None:
             raise NotFound("This server does not say where clients reach it.")
         return Response({"m.homeserver": {"base_url": self._facts.public_base_url}, **self._facts.client_well_known})
+
+    async def get_policy_server_well_known(self, request: Request) -> Response:
+        if self._facts.policy_server_key is None:
+            raise NotFound("This server names no policy server.")
+        return Response({"public_keys": {"ed25519": self._facts.policy_server_key}})
 
     async def get_support_well_known(self, request: Request) -> Response:
         members: dict[str, Any] = {}

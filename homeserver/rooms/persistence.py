@@ -48,13 +48,11 @@ class Prepared:
         redaction_target: StoredEvent | None = None,
     ) -> Prepared:
         """Encode `event` for storage. Raises TooLarge beyond 65,536 bytes (A19)."""
-        text = _encode(event.pdu)
-        if len(text) > MAX_EVENT_BYTES:
-            raise TooLarge(f"The event has {len(text)} bytes; at most {MAX_EVENT_BYTES} are allowed")
+        text = _encoded(event)
         relation = relation_of(event.content) if event.state_key is None else NO_RELATION
         return cls(
             event,
-            text.decode(),
+            text,
             transaction_key,
             replaces,
             redaction_target,
@@ -62,6 +60,17 @@ class Prepared:
             relation.rel_type,
             [],
         )
+
+    def encode_again(self) -> None:
+        """The event got another signature. Raises TooLarge."""
+        self.text = _encoded(self.event)
+
+
+def _encoded(event: Event) -> str:
+    text = _encode(event.pdu)
+    if len(text) > MAX_EVENT_BYTES:
+        raise TooLarge(f"The event has {len(text)} bytes; at most {MAX_EVENT_BYTES} are allowed")
+    return text.decode()
 
 
 class Persistence:

@@ -3,6 +3,7 @@
 1. **Draft**: load what the event will be authorised against; take the room's draft head.
 2. **Ask the hooks** whether it may be sent.
 3. **Sign**: built from our own fields, never from somebody else's template (B01, B02).
+   A room's policy server, where it has one, signs the finished event too, or refuses it.
 4. **Authorise** against the state at this very point of the room (A21).
 5. **Resolve**: on top of all forward extremities the state after it is the state before it plus the event itself.
 6. **Persist** by group commit; the caller hears of it only after COMMIT.
@@ -32,6 +33,14 @@ from homeserver.protocol.signatures import seal_event
 from homeserver.protocol.sticky_events import MAX_DURATION_MS, STICKY_FIELD
 from homeserver.rooms.live_room import MEMBER, Head, LiveRoom, LiveRooms
 from homeserver.rooms.persistence import Persistence, Prepared
+from homeserver.rooms.policy_servers import (
+    NoPolicyServers,
+    PolicyServer,
+    PolicyServers,
+    needs_recommendation,
+    policy_server_of,
+    recommend,
+)
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import StateKey
@@ -81,6 +90,7 @@ class Pipeline:
         clock: Clock,
         server_name: str,
         signing_key: SigningKey,
+        policy_servers: PolicyServers | None = None,
     ) -> None:
         self._db = db
         self._rooms = rooms
@@ -89,6 +99,7 @@ class Pipeline:
         self._clock = clock
         self._server_name = server_name
         self._signing_key = signing_key
+        self._policy_servers = policy_servers or NoPolicyServers()
         self._last_creation_ms = 0
 
     async def send(self, room_id: str, draft: Draft) -> StoredEvent:
@@ -100,9 +111,11 @@ class Pipeline:
         await self._ask_hooks(room_id, drafts)
         for _ in range(MAX_ATTEMPTS):
             room = await self._prepare(room_id, drafts)
-            drafted = self._draft_all(room, drafts)
+            policy_server = policy_server_of(room, self._server_name)
             try:
-                return await self._persist(room, drafted, new=False)
+                if policy_server is not None:
+                    return await self._send_recommended(room, drafts, policy_server)
+                return await self._persist(room, self._draft_all(room, drafts), new=False)
             except _Stale:
                 continue
         raise Unknown("The room is too busy, try again")
@@ -125,10 +138,36 @@ class Pipeline:
         await self._persist(room, drafted, new=True)
         return room.room_id
 
+    async def _send_recommended(
+        self, room: LiveRoom, drafts: Sequence[Draft], server: PolicyServer
+    ) -> list[StoredEvent]:
+        """As `send_all`, in a room whose policy server is asked to sign each event before anybody gets to see it.
+
+        One at a time, since an event that stands on a refused one would have to be signed anew. Raises the refusal.
+        """
+        async with room.hold():
+            if await self._prepare(room.room_id, drafts, holding=True) is not room:
+                raise _Stale
+            drafted = self._draft_all(room, drafts)
+            epoch = room.epoch
+            try:
+                for item in drafted:
+                    if needs_recommendation(item.event):
+                        await recommend(item.event, server, self._policy_servers)
+                        item.encode_again()
+            except BaseException:
+                if room.epoch == epoch:
+                    room.abandon_drafts()
+                raise
+            if room.epoch != epoch:
+                raise _Stale
+            return await self._persist(room, drafted, new=False)
+
     # 1. draft
 
-    async def _prepare(self, room_id: str, drafts: Sequence[Draft]) -> LiveRoom:
-        """The room, with every state event in memory that the drafts are authorised against."""
+    async def _prepare(self, room_id: str, drafts: Sequence[Draft], *, holding: bool = False) -> LiveRoom:
+        """The room, with every state event in memory that the drafts are authorised against. `holding`: the caller
+        holds the room."""
         while True:
             room = await self._rooms.get(room_id)
             users: set[str] = set()
@@ -145,9 +184,9 @@ class Pipeline:
             if missing:
                 await self._rooms.load_member_events(room, missing)
                 continue
-            if room.is_held:
+            if room.is_held and not holding:
                 await room.released()
-            elif self._rooms.peek(room_id) is room:
+            elif holding or self._rooms.peek(room_id) is room:
                 return room
 
     def _auth_keys(self, room: LiveRoom, draft: Draft) -> list[StateKey]:

@@ -22,6 +22,7 @@ from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.membership import IsGuest, Memberships, ProfileOf
 from homeserver.rooms.persistence import Persistence
 from homeserver.rooms.pipeline import Pipeline
+from homeserver.rooms.policy_servers import PolicyServers
 from homeserver.rooms.public_rooms import PublicRooms
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.received_events import ReceivedEvents
@@ -136,6 +137,7 @@ def build_room_services(
     identity_servers: IdentityServers,
     hooks: Hooks | None = None,
     remote: RemoteServers | None = None,
+    policy_servers: PolicyServers | None = None,
     namespaces: AliasNamespaces | None = None,
 ) -> RoomServices:
     """`profile_of` gives what a user's member events carry. Without `remote` there is no federation."""
@@ -172,6 +174,7 @@ def build_room_services(
         clock=clock,
         server_name=settings.server_name,
         signing_key=signing_key,
+        policy_servers=policy_servers,
     )
     memberships = Memberships(
         db=db,

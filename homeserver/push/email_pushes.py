@@ -90,7 +90,7 @@ class EmailPushes:
         return pusher.pushkey in await self._hooks.list_emails(pusher.user_id)
 
     async def _has_read_since(self, user_id: str, ts: int) -> bool:
-        return any(receipt.ts > ts for receipt in await self._receipts.list_own(user_id))
+        return any(receipt.ts >= ts for receipt in await self._receipts.list_own(user_id))
 
     def _rooms(self, pusher: Pusher, events: list[UnreadEvent]) -> list[DigestRoom]:
         """The rooms, the one with the newest event first. Who asks for event IDs alone gets no content (G10)."""

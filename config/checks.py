@@ -43,6 +43,14 @@ def check(settings: Settings) -> Iterator[Problem]:
     if settings.turn.uris and settings.turn.shared_secret is None:
         yield Problem("turn.shared_secret", "expected the relays' secret, since turn.uris names relays")
     yield from check_identity_providers(settings.identity_providers)
+    for index, network in enumerate(settings.admin.networks):
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            yield Problem(f"admin.networks[{index}]", f"expected an address or a network, got {network!r}")
+    retention = settings.retention
+    if (retention.minimum_days or 0) > (retention.maximum_days or float("inf")):
+        yield Problem("retention.minimum_days", "expected no more than retention.maximum_days")
     yield from check_webchat(settings.webchat, settings.server_name, settings.listeners)
     for index, contact in enumerate(settings.support.contacts):
         if contact.matrix_id is None and contact.email_address is None:

@@ -125,7 +125,7 @@ class Registration(Struct, frozen=True, kw_only=True):
 
 
 class AccountValidity(Struct, frozen=True, kw_only=True):
-    """Accounts that end unless they are renewed, by a link in an e-mail or by an operator. Administrators' do not end."""
+    """Accounts that end unless they are renewed, by a link in an e-mail or by an operator. Administrators' do not."""
 
     enabled: Annotated[
         bool, doc("Whether accounts end. Those that exist get their full time when it is switched on.")
@@ -479,7 +479,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
 
 class Rtc(Struct, frozen=True, kw_only=True):
-    """Calls of many (MatrixRTC), as Element Call makes them. They need a LiveKit server with lk-jwt-service beside it."""
+    """Calls of many (MatrixRTC), as Element Call makes them: a LiveKit server with lk-jwt-service beside it."""
 
     livekit_service_urls: Annotated[
         list[WebAddress], doc("Where lk-jwt-service answers.", ["https://livekit.example.org/jwt"])

@@ -420,7 +420,7 @@ class ServerNotices(Struct, frozen=True, kw_only=True):
         ),
     ] = "server-notices"
     display_name: Annotated[str, doc("What people see it is called.")] = "Server notices"
-    avatar_url: Annotated[str | None, doc("Its picture.", "mxc://example.org/abc", pattern=r"^mxc://")] = None
+    avatar_url: Annotated[str | None, doc("Its picture.", "mxc://example.org/abc")] = None
     room_name: Annotated[str, doc("Name of the rooms.")] = "Server notices"
 
 

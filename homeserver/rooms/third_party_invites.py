@@ -144,7 +144,7 @@ class ThirdPartyInvites:
         await self._pipeline.send(room.room_id, draft)
 
     async def _is_signed_by_a_valid_key(self, signed: dict[str, Any], content: Mapping[str, Any]) -> bool:
-        """ "H1 MUST verify … the `signed` property is correct as well as the `key_validity_url` as still being valid"."""
+        """Whether a key of the invite has signed, and its `key_validity_url` says that it is still good."""
         for key, url in _keys_of(content):
             if is_signed_by_any(signed, [key]) and (url is None or await self._identity_servers.is_valid_key(url, key)):
                 return True

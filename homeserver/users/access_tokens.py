@@ -53,11 +53,13 @@ class IssuedTokens:
 
 @dataclass(slots=True)
 class KnownToken:
-    """A token in memory. `expires_ts` in milliseconds, 2^63 for never."""
+    """A token in memory. `expires_ts` in milliseconds, 2^63 for never: when it or its account ends, whichever is
+    first; `account_ends_ts` is when its account does."""
 
     requester: Requester
     expires_ts: int
     is_locked: bool
+    account_ends_ts: int = 2**63
 
 
 _NEVER = 2**63
@@ -81,6 +83,8 @@ class AccessTokens:
         self.forgotten = 0
         self.find_elsewhere: Callable[[str], Awaitable[KnownToken | None]] | None = None
         """Asked for tokens that are of no device."""
+        self.find_end: Callable[[str], Awaitable[int | None]] | None = None
+        """Asked when an account ends, in milliseconds; None: accounts do not end."""
 
     async def issue(self, txn: Transaction, user_id: str, device_id: str, *, refreshable: bool) -> IssuedTokens:
         """New tokens for the device; those it had stay (the caller decides)."""
@@ -100,8 +104,10 @@ class AccessTokens:
             account = await self._accounts.find_account(row.user_id)
             if account is None or account.is_deactivated:
                 return None
+            end = None if self.find_end is None else await self.find_end(row.user_id)
             if forgotten == self.forgotten:  # else something was revoked while we read: look again
                 break
+        ends_ts = _NEVER if end is None or account.is_admin else end
         known = KnownToken(
             Requester(
                 user_id=row.user_id,
@@ -111,8 +117,9 @@ class AccessTokens:
                 is_admin=account.is_admin,
                 is_suspended=account.is_suspended,
             ),
-            _NEVER if row.expires_ts is None else row.expires_ts,
+            min(_NEVER if row.expires_ts is None else row.expires_ts, ends_ts),
             account.is_locked,
+            ends_ts,
         )
         self._remember(token, known)
         return known

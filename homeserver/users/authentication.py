@@ -7,7 +7,7 @@ Application Service API, "Identity assertion".
 from __future__ import annotations
 
 from homeserver.clock import Clock
-from homeserver.protocol.errors import Forbidden, UnknownDevice, UnknownToken, UserLocked
+from homeserver.protocol.errors import AccountEnded, Forbidden, UnknownDevice, UnknownToken, UserLocked
 from homeserver.protocol.identifiers import parse_user_id
 from homeserver.storage.devices import DeviceStore
 from homeserver.users.access_tokens import AccessTokens
@@ -48,9 +48,10 @@ class Authentication:
         user_agent: str = "",
         even_locked: bool = False,
     ) -> Requester:
-        """See `TokenVerifier`. `even_locked`: for /logout, which a locked account may still call.
+        """See `TokenVerifier`. `even_locked`: for /logout, which an account that is locked or has ended may still call.
 
-        Raises UnknownToken (with `soft_logout` when it has expired), UserLocked, Forbidden, UnknownDevice.
+        Raises UnknownToken (with `soft_logout` when it has expired), AccountEnded, UserLocked, Forbidden,
+        UnknownDevice.
         """
         known = self._known.get(token)
         if known is None:
@@ -61,7 +62,10 @@ class Authentication:
             if known is None:
                 raise UnknownToken("This access token is unknown; log in again.", soft_logout=False)
         if known.expires_ts <= self._now_ms():
-            raise UnknownToken("This access token has expired; refresh it or log in again.", soft_logout=True)
+            if known.expires_ts < known.account_ends_ts:
+                raise UnknownToken("This access token has expired; refresh it or log in again.", soft_logout=True)
+            if not even_locked:
+                raise AccountEnded("This account has ended; it can be renewed.")
         if known.is_locked and not even_locked:
             raise UserLocked("This account has been locked.", soft_logout=True)
         requester = known.requester

@@ -13,6 +13,7 @@ import argon2
 from homeserver.hooks import Hooks
 from homeserver.protocol.errors import WeakPassword
 from homeserver.storage.accounts import AccountStore
+from homeserver.storage.database import Database, Transaction
 
 T = TypeVar("T")
 MAXIMUM_LENGTH = 512
@@ -62,6 +63,15 @@ class Passwords:
         async with self._turn:
             return await self._run_in_thread(lambda: self._hasher.hash(password))
 
+    async def rehash(self, password: str) -> str:
+        """As `hash`, for a password that was taken once, whatever is asked of new ones today."""
+        async with self._turn:
+            return await self._run_in_thread(lambda: self._hasher.hash(password))
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether a hash was made with another cost than today's."""
+        return self._hasher.check_needs_rehash(password_hash)
+
     async def verify(self, password: str, password_hash: str | None) -> bool:
         """Whether `password` is the one; takes as long for None (no such account, or one without a password)."""
         if len(password) > MAXIMUM_LENGTH:
@@ -98,7 +108,10 @@ class GuessLimiter(Protocol):
 class PasswordCheck:
     """Is this the password of that account? Asks the hooks first, limits guessing, and says the same of everybody."""
 
-    def __init__(self, accounts: AccountStore, passwords: Passwords, hooks: Hooks, guesses: GuessLimiter) -> None:
+    def __init__(
+        self, db: Database, accounts: AccountStore, passwords: Passwords, hooks: Hooks, guesses: GuessLimiter
+    ) -> None:
+        self._db = db
         self._accounts = accounts
         self._passwords = passwords
         self._hooks = hooks
@@ -118,4 +131,19 @@ class PasswordCheck:
             if verdict is not None:
                 return verdict
         account = await self._accounts.find_account(user_id)
-        return await self._passwords.verify(password, account.password_hash if account else None)
+        password_hash = account.password_hash if account else None
+        is_right = await self._passwords.verify(password, password_hash)
+        if is_right and password_hash is not None and self._passwords.is_outdated(password_hash):
+            await self._renew_hash(user_id, password, password_hash)
+        return is_right
+
+    async def _renew_hash(self, user_id: str, password: str, old_hash: str) -> None:
+        """The password is at hand: keep it as today's settings say, unless it was changed meanwhile."""
+        new_hash = await self._passwords.rehash(password)
+
+        async def renew(txn: Transaction) -> None:
+            account = await self._accounts.find_account(user_id, txn)
+            if account is not None and account.password_hash == old_hash:
+                await self._accounts.set_password_hash(txn, user_id, new_hash)
+
+        await self._db.write(renew)

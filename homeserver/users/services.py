@@ -16,6 +16,7 @@ from homeserver.outbound.client import NoOutbound, Outbound
 from homeserver.protocol.identifiers import ServerName
 from homeserver.storage.access_tokens import AccessTokenStore
 from homeserver.storage.account_data import AccountDataStore
+from homeserver.storage.account_validity import AccountValidityStore
 from homeserver.storage.accounts import AccountStore
 from homeserver.storage.database import Database
 from homeserver.storage.device_lists import DeviceListStore
@@ -35,15 +36,16 @@ from homeserver.storage.validation_sessions import ValidationSessionStore
 from homeserver.stream import Announcer
 from homeserver.users.access_tokens import AccessTokens, TokenSettings
 from homeserver.users.account_data import AccountDataService
+from homeserver.users.account_validity import AccountValidity, ValiditySettings
 from homeserver.users.accounts import Accounts
 from homeserver.users.appservices import AppserviceRegistry, Namespaces, NoAppservices
 from homeserver.users.authentication import Authentication
 from homeserver.users.devices import Devices
 from homeserver.users.filters import Filters
 from homeserver.users.hooks import UserHooks
-from homeserver.users.invite_permissions import InvitePermissions
 from homeserver.users.identity_servers import IdentityServers
 from homeserver.users.interactive_auth import InteractiveAuth, Stage
+from homeserver.users.invite_permissions import InvitePermissions
 from homeserver.users.last_seen import LastSeen
 from homeserver.users.login import Logins
 from homeserver.users.moderation import Moderation
@@ -71,6 +73,7 @@ class UserSettings:
     tokens: TokenSettings = field(default_factory=TokenSettings)
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     email: EmailSettings = field(default_factory=EmailSettings)
+    validity: ValiditySettings = field(default_factory=ValiditySettings)
     presence_enabled: bool = True
     directory_finds_everybody: bool = False
     push_gateways_may_be_http: bool = False
@@ -108,6 +111,7 @@ class UserServices:
     validation_sessions: ValidationSessions
     identity_servers: IdentityServers
     password_resets: PasswordResets
+    account_validity: AccountValidity
 
     def forget_all(self) -> None:
         """Drop what is in memory, because another process may have changed anything."""
@@ -116,8 +120,13 @@ class UserServices:
         self.account_data.forget_all()
         self.invite_permissions.forget_all()
 
+    def start(self) -> None:
+        """Begin what runs beside the requests."""
+        self.account_validity.start()
+
     async def close(self) -> None:
         """Write what is only in memory and stop the timers."""
+        await self.account_validity.stop()
         await self.validation_sessions.settle()
         await self.last_seen.flush()
         self.last_seen.close()
@@ -166,7 +175,7 @@ def build_user_services(
         user_hooks,
     )
     passwords = Passwords(settings.passwords, run_in_thread)
-    password_check = PasswordCheck(account_store, passwords, hooks, guesses)
+    password_check = PasswordCheck(db, account_store, passwords, hooks, guesses)
     accounts = Accounts(
         db,
         account_store,
@@ -218,6 +227,7 @@ def build_user_services(
     )
     push_rules = PushRules(db, push_rule_store, announcer)
     account_data = AccountDataService(db, account_data_store, push_rules, announcer)
+    threepids = Threepids(db, threepid_store, validation_sessions, identity_servers, pusher_store, clock, user_hooks)
     return UserServices(
         hooks=user_hooks,
         accounts=accounts,
@@ -258,9 +268,21 @@ def build_user_services(
         moderation=Moderation(accounts, account_store, devices, server_name),
         device_lists=device_lists,
         registration_tokens=registration_tokens,
-        threepids=Threepids(db, threepid_store, validation_sessions, identity_servers, pusher_store, clock, user_hooks),
+        threepids=threepids,
         validation_sessions=validation_sessions,
         identity_servers=identity_servers,
+        account_validity=AccountValidity(
+            db,
+            AccountValidityStore(db),
+            account_store,
+            threepids,
+            tokens,
+            mailer or NoMailer(),
+            message_limiter or NoMessageLimits(),
+            clock,
+            server_name,
+            settings.validity,
+        ),
         password_resets=PasswordResets(
             db, accounts, account_store, threepid_store, validation_sessions, tokens, server_name
         ),

@@ -21,7 +21,7 @@ from homeserver.protocol.errors import (
 from homeserver.protocol.identifiers import ServerName
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.pushers import PusherStore
-from homeserver.storage.threepids import Threepid, ThreepidStore
+from homeserver.storage.threepids import ThreepidStore
 from homeserver.users.hooks import UserHooks
 from homeserver.users.identity_servers import IdentityServer, IdentityServers
 from homeserver.users.validation_sessions import EMAIL, ValidationSessions
@@ -90,26 +90,6 @@ class Threepids:
             await self._db.write(lambda txn: self._sessions.give_address(txn, "add", session.sid, user_id))
         except Unauthorized as error:
             raise ThreepidAuthFailed(error.message) from None
-
-    async def set_by_operator(self, user_id: str, threepids: list[tuple[str, str]]) -> None:
-        """Exactly these (medium, address) become the user's, taken from others if need be. Raises InvalidParam."""
-        now = self._clock.now_ms()
-        wanted = []
-        for medium, address in threepids:
-            canonical = canonical_threepid(medium, address)
-            if canonical is None:
-                raise InvalidParam(f"{address!r} is no address of the medium {medium!r}.")
-            wanted.append((medium, canonical))
-
-        async def change(txn: Transaction) -> None:
-            await self._store.remove_threepids_of_user(txn, user_id)
-            for medium, address in wanted:
-                owner = await self._store.find_owner(medium, address, txn)
-                if owner is not None:
-                    await self._store.remove_threepid(txn, owner, medium, address)
-                await self._store.add_threepid(txn, Threepid(medium, address, user_id, now, now))
-
-        await self._db.write(change)
 
     async def remove(self, user_id: str, medium: str, address: str, id_server: ServerName | None) -> UnbindResult:
         """The address is the user's no more, and nobody is notified there; also when it never was, and when the

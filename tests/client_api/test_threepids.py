@@ -13,6 +13,7 @@ from unpaddedbase64 import decode_base64
 from homeserver.outbound.client import OutboundAnswer, OutboundFailed
 from homeserver.protocol import signatures
 from homeserver.storage.database import Database
+from homeserver.storage.threepids import Threepid, ThreepidStore
 from tests.support.confirming import SECRET, add_email, confirm, open_mail_server, request_token
 from tests.support.outbound import FakeOutbound, SentRequest, json_answer
 from tests.support.server import signing_key
@@ -92,7 +93,8 @@ async def test_F07_unknown_addresses_and_wrong_passwords_get_the_same_answer(mai
 
 async def test_phone_number_of_an_account_logs_in_however_it_is_written(mail_server: UserServer) -> None:
     alice = await mail_server.register("alice")
-    await mail_server.services.threepids.set_by_operator(alice.user_id, [("msisdn", "447700900001")])
+    phone = Threepid("msisdn", "447700900001", alice.user_id, 1, 1)
+    await mail_server.db.write(lambda txn: ThreepidStore(mail_server.db).add_threepid(txn, phone))
     for identifier in (
         {"type": "m.id.phone", "country": "GB", "phone": "+44 7700 900-001"},
         {"type": "m.id.thirdparty", "medium": "msisdn", "address": "447700900001"},
@@ -308,7 +310,7 @@ async def test_why_an_identity_server_was_not_reached_is_not_told() -> None:
     assert "10.0.0.1" not in answer.json["error"]
 
 
-async def test_the_capability_says_whether_addresses_can_be_changed(mail_server: UserServer, server: UserServer) -> None:
+async def test_the_capability_says_whether_addresses_change(mail_server: UserServer, server: UserServer) -> None:
     for each, is_possible in ((mail_server, True), (server, False)):
         alice = await each.register("alice")
         capabilities = (await each.get("/capabilities", token=alice.token)).json["capabilities"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ import pytest
 import homeserver
 from homeserver.protocol.errors import WeakPassword
 from homeserver.users.passwords import Passwords, PasswordSettings
-from tests.support.user_server import CHEAP_PASSWORDS, PASSWORD, UserServer, in_place, login_body
+from tests.support.user_server import (
+    CHEAP_PASSWORDS,
+    PASSWORD,
+    UserServer,
+    in_place,
+    login_body,
+    open_user_server,
+    settings,
+)
 
 
 async def test_password_is_verified_against_its_own_hash_only() -> None:
@@ -124,7 +133,35 @@ def test_F01_chance_comes_from_secrets_alone() -> None:
 def test_F11_proofs_are_compared_in_constant_time() -> None:
     """Whoever computes an HMAC compares it with compare_digest; tokens are looked up by their hash."""
     computing = {file: text for file, text in sources().items() if "hmac.new(" in text}
-    assert len(computing) == 2
+    assert len(computing) >= 2
     for file, text in computing.items():
         assert "hmac.compare_digest(" in text, file
         assert re.search(r"(mac|digest|expected) [!=]= ", text) is None, file
+
+
+async def test_a_hash_of_other_cost_is_renewed_at_the_next_login() -> None:
+    server = open_user_server()
+    await server.register("alice")
+    costly = replace(CHEAP_PASSWORDS, iterations=2)
+    later = open_user_server(server.db, settings(passwords=costly))
+    old = await later.services.accounts.find_account("@alice:halfdoor.test")
+    assert (await later.post("/login", login_body("alice", "wrong"))).status == 403
+    assert await later.services.accounts.find_account("@alice:halfdoor.test") == old
+    await later.log_in("alice")
+    new = await later.services.accounts.find_account("@alice:halfdoor.test")
+    assert old is not None
+    assert new is not None
+    assert "t=1," in str(old.password_hash)
+    assert "t=2," in str(new.password_hash)
+    await later.log_in("alice")
+    assert await later.services.accounts.find_account("@alice:halfdoor.test") == new
+
+
+async def test_a_password_that_is_too_short_today_still_logs_in_and_is_renewed() -> None:
+    server = open_user_server(chosen=settings(passwords=replace(CHEAP_PASSWORDS, minimum_length=1)))
+    await server.register("alice", password="short")
+    later = open_user_server(server.db, settings(passwords=replace(CHEAP_PASSWORDS, iterations=2)))
+    await later.log_in("alice", password="short")
+    account = await later.services.accounts.find_account("@alice:halfdoor.test")
+    assert account is not None
+    assert "t=2," in str(account.password_hash)

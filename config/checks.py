@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from config.problems import Problem
 from config.secret import weakness
-from config.settings import IdentityProvider, Listener, Mail, Outbound, Registration, Settings, Webchat
+from config.settings import IdentityProvider, Listener, Mail, Outbound, Push, Registration, Settings, Webchat
 
 # Spec: appendices, "Server Name": a DNS name, an IPv4 literal or an IPv6 literal in brackets, and maybe a port.
 SERVER_NAME = re.compile(r"^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,255})(?::[0-9]{1,5})?$")
@@ -40,6 +41,7 @@ def check(settings: Settings) -> Iterator[Problem]:
         except re.error as error:
             yield Problem(f"registration.email_patterns[{index}]", f"is no regular expression: {error}")
     yield from check_outbound(settings.outbound)
+    yield from check_push(settings.push)
     if settings.turn.uris and settings.turn.shared_secret is None:
         yield Problem("turn.shared_secret", "expected the relays' secret, since turn.uris names relays")
     yield from check_identity_providers(settings.identity_providers)
@@ -131,6 +133,26 @@ def check_outbound(outbound: Outbound) -> Iterator[Problem]:
             yield Problem(f"outbound.allowed_ports[{place}]", f"expected a TCP port, got {port}")
 
 
+def check_push(push: Push) -> Iterator[Problem]:
+    for place, origin in enumerate(push.allowed_gateways):
+        if not is_origin(origin):
+            yield Problem(
+                f"push.allowed_gateways[{place}]", f"expected an origin such as http://10.0.0.5:5000, got {origin!r}"
+            )
+    for index, app in enumerate(push.gateway.apps):
+        path = f"push.gateway.apps[{index}]"
+        if app.key is None and app.kind != "unifiedpush":
+            yield Problem(f"{path}.key", f"is missing: expected the key for {app.kind}")
+        if app.kind == "apns":
+            for name, value in (("key_id", app.key_id), ("team_id", app.team_id), ("topic", app.topic)):
+                if not value:
+                    yield Problem(f"{path}.{name}", "is missing: apns needs it")
+        if app.kind == "webpush" and not app.contact.startswith(("mailto:", "https:")):
+            yield Problem(f"{path}.contact", f"expected mailto: or https: and an address, got {app.contact!r}")
+        if app.message_options and not is_object(app.message_options):
+            yield Problem(f"{path}.message_options", "expected a JSON object")
+
+
 def check_identity_providers(providers: Sequence[IdentityProvider]) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, provider in enumerate(providers):
@@ -176,6 +198,13 @@ def check_webchat(webchat: Webchat, server_name: str, listeners: Sequence[Listen
                 yield Problem(
                     f"{path}.staff[{place}]", f"expected a user of this server, @name:{server_name}, got {user!r}"
                 )
+
+
+def is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def is_network(text: str) -> bool:

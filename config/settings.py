@@ -18,6 +18,7 @@ Api = Literal["client", "admin"]
 Level = Literal["debug", "info", "warning", "error"]
 RoomVersionId = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]
 WebAddress = Annotated[str, Meta(pattern=r"^https?://")]
+Days = Annotated[float, Meta(gt=0)]
 Ed25519Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}$")]
 
 
@@ -268,6 +269,75 @@ class Presence(Struct, frozen=True, kw_only=True):
     enabled: Annotated[bool, doc("False: nobody's presence is kept or sent.")] = True
 
 
+class PushApp(Struct, frozen=True, kw_only=True):
+    """An app whose notifications this server passes on itself. Which settings a kind needs: docs/push.md."""
+
+    app_id: Annotated[str, doc("What the app calls itself in its pushers; * stands for anything.", "org.example.app*")]
+    kind: Annotated[
+        Literal["apns", "fcm", "webpush", "unifiedpush"],
+        doc("Who delivers: Apple, Google, the browsers' services, or servers of the users' own choice."),
+    ]
+    key: Annotated[
+        Secret | None,
+        doc(
+            "apns: the .p8 key from Apple. fcm: the JSON file of a service account. webpush: the VAPID key.",
+            "secrets/push_key",
+        ),
+    ] = None
+    key_id: Annotated[str, doc("apns: the key's identifier.", "ABC123DEFG")] = ""
+    team_id: Annotated[str, doc("apns: the developer team's identifier.", "DEF123GHIJ")] = ""
+    topic: Annotated[str, doc("apns: the app's bundle identifier.", "org.example.app")] = ""
+    sandbox: Annotated[bool, doc("apns: True for apps that Xcode has installed.")] = False
+    push_type: Annotated[Literal["alert", "background", "voip"], doc("apns: the type of each notification.")] = "alert"
+    hex_tokens: Annotated[bool, doc("apns: True where the app's pushkeys are hexadecimal, not Base64.")] = False
+    message_options: Annotated[
+        str, doc("fcm: a JSON object with further members of each message.", '{"android": {"ttl": "3600s"}}')
+    ] = ""
+    contact: Annotated[
+        str, doc("webpush: whom a push service writes to about trouble.", "mailto:admin@example.org")
+    ] = ""
+    ttl_seconds: Annotated[
+        int, doc("webpush, unifiedpush: how long a device may be away and still be told.", ge=0, le=2419200)
+    ] = 900
+    allowed_endpoints: Annotated[
+        list[str],
+        doc(
+            "webpush, unifiedpush: hosts that may be told, with * for anything. Empty: all public ones.",
+            ["updates.push.services.mozilla.com", "fcm.googleapis.com", "*.push.apple.com", "*.notify.windows.com"],
+        ),
+    ] = field(default_factory=list)
+
+
+class PushGateway(Struct, frozen=True, kw_only=True):
+    """The push gateway of this server: apps listed here need no other one."""
+
+    apps: Annotated[list[PushApp], doc("The apps.")] = field(default_factory=list)
+
+
+class Push(Struct, frozen=True, kw_only=True):
+    """Notifications to phones, browsers and mailboxes."""
+
+    include_content: Annotated[
+        bool,
+        doc(
+            "Whether push gateways and e-mails are told what messages say, where an app asks for it. Apps that ask for "
+            "event ids alone never are."
+        ),
+    ] = True
+    count_rooms: Annotated[
+        bool, doc("The number on an app's icon: True counts rooms with unread notifications, False the notifications.")
+    ] = True
+    allowed_gateways: Annotated[
+        list[str],
+        doc(
+            "Push gateways of your own that may have private addresses and plain http. Others are reached over https, "
+            "at public addresses.",
+            ["http://10.0.0.5:5000"],
+        ),
+    ] = field(default_factory=list)
+    gateway: Annotated[PushGateway, doc("The gateway of this server.")] = PushGateway()
+
+
 class UserDirectory(Struct, frozen=True, kw_only=True):
     """Finding people."""
 
@@ -434,11 +504,9 @@ class Retention(Struct, frozen=True, kw_only=True):
             "and the newest event of a room stay."
         ),
     ] = False
-    default_days: Annotated[float | None, doc("For rooms that ask for nothing; null keeps everything.", 365, gt=0)] = (
-        None
-    )
-    minimum_days: Annotated[float | None, doc("Rooms cannot ask for less.", 1, gt=0)] = None
-    maximum_days: Annotated[float | None, doc("Rooms cannot ask for more.", 1825, gt=0)] = None
+    default_days: Annotated[Days | None, doc("For rooms that ask for nothing; null keeps everything.", 365)] = None
+    minimum_days: Annotated[Days | None, doc("Rooms cannot ask for less.", 1)] = None
+    maximum_days: Annotated[Days | None, doc("Rooms cannot ask for more.", 1825)] = None
     purge_interval_seconds: Annotated[int, doc("How often expired messages are deleted.", ge=60)] = 3600
 
 
@@ -590,6 +658,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     mail: Annotated[Mail, doc("E-mail.")] = Mail()
     outbound: Annotated[Outbound, doc("Requests to others.")] = Outbound()
     presence: Annotated[Presence, doc("Presence.")] = Presence()
+    push: Annotated[Push, doc("Notifications.")] = Push()
     user_directory: Annotated[UserDirectory, doc("User directory.")] = UserDirectory()
     sync: Annotated[Sync, doc("Sync.")] = Sync()
     logging: Annotated[Logging, doc("Logs.")] = Logging()

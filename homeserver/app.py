@@ -50,6 +50,8 @@ from homeserver.rooms.administration import AdministrationSettings
 from homeserver.rooms.delayed_events import DelayedEventSettings
 from homeserver.rooms.retention import RetentionSettings
 from homeserver.rooms.server_notices import ServerNoticeSettings
+from homeserver.push.gateway.apps import APNS_SANDBOX_URL, AppSettings
+from homeserver.push.services import PushSettings
 from homeserver.rooms.services import RoomSettings
 from homeserver.sso.settings import ProviderSettings
 from homeserver.storage.opening import open_database
@@ -249,6 +251,7 @@ def server_settings(settings: Settings) -> ServerSettings:
             ),
             presence_enabled=settings.presence.enabled,
             directory_finds_everybody=settings.user_directory.search_all_users,
+            trusted_push_gateways=tuple(settings.push.allowed_gateways),
         ),
         oauth=OAuthSettings(is_enabled=settings.oauth.enabled, base_url=settings.public_base_url),
         identity_providers=tuple(provider_settings(provider) for provider in settings.identity_providers),
@@ -257,6 +260,7 @@ def server_settings(settings: Settings) -> ServerSettings:
             shared_secret="" if settings.turn.shared_secret is None else settings.turn.shared_secret.reveal(),
             lifetime_seconds=settings.turn.lifetime_seconds,
         ),
+        push=push_settings(settings),
         sync=SyncSettings(
             timeline_limit_default=settings.sync.timeline_limit_default,
             timeline_limit_max=settings.sync.timeline_limit_max,
@@ -313,6 +317,34 @@ def outbound_of(settings: Settings, reactor: Any) -> OutboundClient:
     own_ports |= {settings.metrics.port, settings.webchat.port}
     guard = AddressGuard(asked.allowed_networks, asked.denied_networks, asked.allowed_ports, own_ports)
     return OutboundClient(guard, asked.user_agent, reactor)
+
+
+def push_settings(settings: Settings) -> PushSettings:
+    """Who is notified how, and the apps of our own gateway."""
+    push = settings.push
+    return PushSettings(
+        includes_content=push.include_content,
+        counts_rooms=push.count_rooms,
+        trusted_gateways=tuple(push.allowed_gateways),
+        apps=tuple(
+            AppSettings(
+                app_id=app.app_id,
+                kind=app.kind,
+                key="" if app.key is None else app.key.reveal(),
+                key_id=app.key_id,
+                team_id=app.team_id,
+                topic=app.topic,
+                push_type=app.push_type,
+                hex_tokens=app.hex_tokens,
+                contact=app.contact,
+                ttl=app.ttl_seconds,
+                endpoints=tuple(app.allowed_endpoints),
+                options=msgspec.json.decode(app.message_options) if app.message_options else {},
+                url=APNS_SANDBOX_URL if app.kind == "apns" and app.sandbox else "",
+            )
+            for app in push.gateway.apps
+        ),
+    )
 
 
 def mailer_of(settings: Settings, clock: Clock) -> Mailer:

@@ -46,12 +46,12 @@ from homeserver.oauth.services import OAuthSettings
 from homeserver.outbound.address_guard import AddressGuard
 from homeserver.outbound.client import OutboundClient
 from homeserver.protocol.identifiers import parse_server_name
+from homeserver.push.gateway.apps import APNS_SANDBOX_URL, AppSettings
+from homeserver.push.services import PushSettings
 from homeserver.rooms.administration import AdministrationSettings
 from homeserver.rooms.delayed_events import DelayedEventSettings
 from homeserver.rooms.retention import RetentionSettings
 from homeserver.rooms.server_notices import ServerNoticeSettings
-from homeserver.push.gateway.apps import APNS_SANDBOX_URL, AppSettings
-from homeserver.push.services import PushSettings
 from homeserver.rooms.services import RoomSettings
 from homeserver.sso.settings import ProviderSettings
 from homeserver.storage.opening import open_database

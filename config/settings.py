@@ -275,7 +275,7 @@ class PushApp(Struct, frozen=True, kw_only=True):
     app_id: Annotated[str, doc("What the app calls itself in its pushers; * stands for anything.", "org.example.app*")]
     kind: Annotated[
         Literal["apns", "fcm", "webpush", "unifiedpush"],
-        doc("Who delivers: Apple, Google, the browsers' services, or servers of the users' own choice."),
+        doc("Who delivers: Apple, Google, the browsers' services, or servers of the users' own choice.", "webpush"),
     ]
     key: Annotated[
         Secret | None,

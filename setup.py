@@ -40,6 +40,7 @@ setup(
         "uvloop>=0.21",
     ],
     extras_require={
+        "s3": ["obstore>=0.11"],
         "dev": [
             "aiosmtpd>=1.4",
             "hypothesis>=6.150",
@@ -47,7 +48,9 @@ setup(
             "jsonschema>=4.26",
             "matrix-nio[e2e]>=0.26",
             "mautrix>=0.21",
+            "moto[s3,server]>=5.2",
             "mypy>=1.18",
+            "obstore>=0.11",
             "pytest>=9",
             "pytest-asyncio>=1.2",
             "pytest-timeout>=2.4",

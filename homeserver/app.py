@@ -311,12 +311,12 @@ def admin_settings(settings: Settings) -> AdminSettings:
 
 def outbound_of(settings: Settings, reactor: Any) -> OutboundClient:
     """What asks addresses that others name."""
-    asked = settings.outbound
+    outbound = settings.outbound
     public = (443, 8448)  # what listens there may be asked by anybody
     own_ports = {each.port for each in settings.listeners if each.port not in public}
     own_ports |= {settings.metrics.port, settings.webchat.port}
-    guard = AddressGuard(asked.allowed_networks, asked.denied_networks, asked.allowed_ports, own_ports)
-    return OutboundClient(guard, asked.user_agent, reactor)
+    guard = AddressGuard(outbound.allowed_networks, outbound.denied_networks, outbound.allowed_ports, own_ports)
+    return OutboundClient(guard, outbound.user_agent, reactor)
 
 
 def push_settings(settings: Settings) -> PushSettings:
@@ -417,17 +417,17 @@ def media_settings(settings: Settings) -> MediaSettings:
     )
 
 
-def _open_s3(settings: S3) -> FileStore:
+def _open_s3(s3: S3) -> FileStore:
     from homeserver.media.s3_files import S3Files, S3Settings  # costs memory that servers with a disk keep
 
-    secret = settings.secret_access_key
+    secret = s3.secret_access_key
     return S3Files(
         S3Settings(
-            bucket=settings.bucket or "",
-            endpoint=settings.endpoint,
-            region=settings.region,
-            prefix=settings.prefix,
-            access_key_id=settings.access_key_id,
+            bucket=s3.bucket or "",
+            endpoint=s3.endpoint,
+            region=s3.region,
+            prefix=s3.prefix,
+            access_key_id=s3.access_key_id,
             secret_access_key=None if secret is None else secret.reveal(),
         )
     )

@@ -303,7 +303,7 @@ class PushApp(Struct, frozen=True, kw_only=True):
         list[str],
         doc(
             "webpush, unifiedpush: hosts that may be told, with * for anything. Empty: all public ones.",
-            ["updates.push.services.mozilla.com", "fcm.googleapis.com", "*.push.apple.com", "*.notify.windows.com"],
+            ["fcm.googleapis.com", "*.push.apple.com"],
         ),
     ] = field(default_factory=list)
 

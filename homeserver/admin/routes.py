@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from homeserver.admin.access import AdminRoutes
 from homeserver.admin.devices import DeviceAdminApi
+from homeserver.admin.media import MediaAdminApi
 from homeserver.admin.registration_tokens import RegistrationTokenApi
 from homeserver.admin.reports import ReportAdminApi
 from homeserver.admin.room_changes import RoomChangeApi
@@ -35,6 +36,7 @@ class AdminApis:
     reports: ReportAdminApi
     rooms: RoomAdminApi
     room_changes: RoomChangeApi
+    media: MediaAdminApi
     statistics: StatisticsApi
     export: UserExportApi
 
@@ -49,6 +51,7 @@ def admin_routes(apis: AdminApis, row: AdminRoutes) -> list[Route]:
         *_reports(apis.reports, row),
         *_rooms(apis.rooms, row),
         *_room_changes(apis.room_changes, row),
+        *_media(apis.media, row),
         row.row("GET", OWN + "/users/{user_id}/export", apis.export.get_export),
     ]
 
@@ -82,6 +85,7 @@ def _users(users: UserAdminApi, activity: UserActivityApi, row: AdminRoutes) -> 
         row("GET", "/v1/whois/{user_id}", users.get_whois),
         row("GET", "/v1/username_available", users.username_available),
         row("GET", "/v1/threepid/{medium}/users/{address}", users.find_by_threepid),
+        row("GET", "/v1/auth_providers/{provider}/users/{external_id}", users.find_by_identity),
         row("POST", "/v1/deactivate/{user_id}", users.deactivate),
         row("PUT", "/v1/suspend/{user_id}", users.set_suspended),
         row("POST", "/v1/reset_password/{user_id}", users.reset_password),
@@ -170,4 +174,28 @@ def _room_changes(changes: RoomChangeApi, row: AdminRoutes) -> list[Route]:
         row("GET", "/v1/purge_history_status/{purge_id}", changes.get_purge),
         row("POST", "/v1/send_server_notice", changes.send_notice),
         row("PUT", "/v1/send_server_notice/{txn_id}", changes.send_notice),
+    ]
+
+
+def _media(media: MediaAdminApi, row: AdminRoutes) -> list[Route]:
+    one = "/{server_name}/{media_id}"
+    return [
+        row("GET", "/v1/media" + one, media.get_media),
+        row("DELETE", "/v1/media" + one, media.delete_media),
+        row("POST", "/v1/media/quarantine" + one, media.quarantine),
+        row("POST", "/v1/media/unquarantine" + one, media.release),
+        row("POST", "/v1/media/protect/{media_id}", media.protect),
+        row("POST", "/v1/media/unprotect/{media_id}", media.unprotect),
+        row("POST", "/v1/media/delete", media.delete_old),
+        row("POST", "/v1/media/{server_name}/delete", media.delete_old),
+        row("POST", "/v1/purge_media_cache", media.purge_remote),
+        row(
+            "POST",
+            "/v1/room/{room_id}/media/quarantine",
+            media.quarantine_of_room,
+            aliases=("/v1/quarantine_media/{room_id}",),
+        ),
+        row("POST", "/v1/user/{user_id}/media/quarantine", media.quarantine_of_user),
+        row("GET", "/v1/users/{user_id}/media", media.list_of_user),
+        row("DELETE", "/v1/users/{user_id}/media", media.delete_of_user),
     ]

@@ -7,6 +7,7 @@ from importlib import metadata
 
 from homeserver.admin.access import AdminRoutes
 from homeserver.admin.devices import DeviceAdminApi
+from homeserver.admin.media import MediaAdminApi
 from homeserver.admin.registration_tokens import RegistrationTokenApi
 from homeserver.admin.reports import ReportAdminApi
 from homeserver.admin.room_changes import RoomChangeApi
@@ -106,6 +107,7 @@ def build_admin_services(
         reports=ReportAdminApi(db, rooms),
         rooms=RoomAdminApi(listing, inspection, rooms.hierarchy),
         room_changes=RoomChangeApi(of_rooms, power, inspection),
+        media=MediaAdminApi(media.upkeep, inspection, users.accounts, server_name),
         statistics=StatisticsApi(db, listing),
         export=UserExportApi(export),
     )

@@ -11,11 +11,12 @@ from homeserver.admin.paging import is_backwards, order_of, page_of, text_of
 from homeserver.http.parsing import parse_body, query_bool, query_list, query_string
 from homeserver.http.request import Request, Response
 from homeserver.mail.addresses import canonical_address
-from homeserver.protocol.errors import InvalidParam, NotFound, ThreepidInUse
+from homeserver.protocol.errors import InvalidParam, NotFound, ThreepidInUse, UserInUse
 from homeserver.protocol.identifiers import domain_of, localpart_of, parse_user_id
 from homeserver.storage.account_listing import AccountQuery, ListedAccount, OrderBy
 from homeserver.storage.accounts import Account
 from homeserver.storage.database import Database, Transaction
+from homeserver.storage.identities import IdentityStore
 from homeserver.storage.threepids import Threepid, ThreepidStore
 from homeserver.users.administration import UserAdministration
 from homeserver.users.registration import RegistrationWish
@@ -83,6 +84,7 @@ class UserAdminApi:
         self._users = users
         self._administration = administration
         self._threepids = ThreepidStore(db)
+        self._identities = IdentityStore(db)
         self._server_name = server_name
         self._now_ms = now_ms
 
@@ -142,6 +144,14 @@ class UserAdminApi:
             raise NotFound("User not found")
         return Response({"user_id": owner})
 
+    async def find_by_identity(self, request: Request) -> Response:
+        """`provider` is the issuer of an identity provider, as its tokens name it."""
+        params = request.path_params
+        owner = await self._identities.find_user(params["provider"], params["external_id"])
+        if owner is None:
+            raise NotFound("User not found")
+        return Response({"user_id": owner})
+
     # ---- changing
 
     async def put_user(self, request: Request) -> Response:
@@ -153,10 +163,6 @@ class UserAdminApi:
         kind = body.user_type
         if kind is not msgspec.UNSET and kind is not None and kind not in USER_TYPES:
             raise InvalidParam(f"'user_type' must be null or one of: {', '.join(USER_TYPES)}.")
-        if body.external_ids:
-            raise InvalidParam(
-                "External identities are linked by the user's own login; this server sets none for others."
-            )
         threepids = None if body.threepids is None else [self._canonical(each) for each in body.threepids]
         account = await self._users.accounts.find_account(user_id)
         if account is None:
@@ -166,6 +172,8 @@ class UserAdminApi:
         await self._change_flags(request, user_id, body)
         if threepids is not None:
             await self._set_threepids(user_id, threepids)
+        if body.external_ids is not None:
+            await self._set_identities(user_id, {(each.auth_provider, each.external_id) for each in body.external_ids})
         details = await self._details(await self._get(user_id))
         return Response(details, status=201 if account is None else 200)
 
@@ -245,6 +253,20 @@ class UserAdminApi:
 
         await self._db.write(write)
 
+    async def _set_identities(self, user_id: str, wanted: set[tuple[str, str]]) -> None:
+        """Exactly these, each an issuer and whom it means by it."""
+        now = self._now_ms()
+
+        async def write(txn: Transaction) -> None:
+            held = set(await self._identities.list_identities(user_id, txn))
+            for issuer, subject in held - wanted:
+                await self._identities.remove_identity(txn, issuer, subject, user_id)
+            for issuer, subject in wanted - held:
+                if not await self._identities.add_identity(txn, issuer, subject, user_id, now):
+                    raise UserInUse("This external identity belongs to another account.")
+
+        await self._db.write(write)
+
     async def deactivate(self, request: Request) -> Response:
         account = await self._account(request)
         body = parse_body(request, _DeactivateBody, allow_empty=True)
@@ -311,7 +333,10 @@ class UserAdminApi:
                 }
                 for each in threepids
             ],
-            "external_ids": [],
+            "external_ids": [
+                {"auth_provider": issuer, "external_id": subject}
+                for issuer, subject in await self._identities.list_identities(account.user_id)
+            ],
             "is_guest": account.is_guest,
             "admin": account.is_admin,
             "deactivated": account.is_deactivated,

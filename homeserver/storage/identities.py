@@ -55,6 +55,18 @@ class IdentityStore:
         )
         return None if found is None else str(found)
 
+    async def list_identities(self, user_id: str, reader: Reader | None = None) -> list[tuple[str, str]]:
+        """(issuer, subject) of everything by which a user may log in."""
+        rows = await (reader or self._db).fetch_all(
+            "SELECT issuer, subject FROM identities WHERE user_id = ? ORDER BY issuer, subject", (user_id,)
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    async def remove_identity(self, txn: Transaction, issuer: str, subject: str, user_id: str) -> None:
+        await txn.execute(
+            "DELETE FROM identities WHERE issuer = ? AND subject = ? AND user_id = ?", (issuer, subject, user_id)
+        )
+
     async def has_identity(self, user_id: str) -> bool:
         found = await self._db.fetch_value("SELECT 1 FROM identities WHERE user_id = ? LIMIT 1", (user_id,))
         return found is not None

@@ -143,7 +143,7 @@ async def test_a_deletion_that_was_interrupted_goes_on(server: Server, admin: Us
         calls.append(arguments)
         raise RuntimeError("the power went")
 
-    administration.deletion._store.remove_events = stops  # type: ignore[method-assign]
+    administration.deletion._store.remove_events = stops  # type: ignore[method-assign, assignment]
     await admin.ok("DELETE", f"{V2}/rooms/{room_id}", {})
     await finish(server)
     assert calls

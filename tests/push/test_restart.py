@@ -11,6 +11,7 @@ import pytest
 from homeserver.outbound.client import OutboundAnswer, OutboundFailed
 from homeserver.push.services import PushServices, build_push_services
 from homeserver.storage.database import Database
+from homeserver.storage.events import REJECTED, SOFT_FAILED
 from tests.push.phones import Gateway, Phones, down, open_phones
 from tests.support.outbound import FakeOutbound, SentRequest
 
@@ -169,3 +170,28 @@ async def test_two_processes_queue_an_event_once(database: Database) -> None:
         queued = phones.gateway.events + [one.json["notification"]["event_id"] for one in other_gateway.requests]
         assert queued == [event_id]
         await other.stop()
+
+
+@pytest.mark.parametrize("status", [SOFT_FAILED, REJECTED])
+async def test_A17_rejected_and_soft_failed_events_are_told_to_nobody(status: int) -> None:
+    async with open_phones() as phones:
+        alice, bob, room_id = await phones.pair()
+        await phones.add_pusher(bob)
+        db = phones.server.homeserver.db
+        refuse = "UPDATE events SET status = ? WHERE event_id = ?"
+        phones.gateway.answer = down
+        queued = await alice.say(room_id, "queued before it was refused")
+        await phones.quiet()
+        await db.write(lambda txn: txn.execute(refuse, (status, queued)))
+        await phones.server.homeserver.push.stop()
+        unread = await alice.say(room_id, "refused before it was read")
+        await db.write(lambda txn: txn.execute(refuse, (status, unread)))
+        gateway = Gateway()
+        again = push_again(phones, gateway)
+        await again.start()
+        await phones.pass_time(60)
+        assert gateway.requests == []
+        event_id = await alice.say(room_id, "fine")
+        await phones.pass_time(1)
+        assert gateway.events == [event_id]
+        await again.stop()

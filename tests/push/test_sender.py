@@ -259,7 +259,7 @@ async def test_C04_gateway_is_reached_through_the_guard_unless_the_operator_vouc
 
         def guard(request: SentRequest) -> OutboundAnswer:
             if not request.trusted:
-                raise OutboundFailed("refused address")
+                raise OutboundFailed("refused")
             return OutboundAnswer(200)
 
         phones.gateway.answer = guard
@@ -321,19 +321,19 @@ async def test_pusher_is_switched_off_and_on_from_another_device() -> None:
         alice, bob, room_id = await phones.pair()
         other = await phones.server.log_in("bob")
         await phones.add_pusher(bob)
-        await phones.add_pusher(other, **{"org.matrix.msc3881.enabled": False})
+        await phones.add_pusher(other, **dict[str, Any]({"org.matrix.msc3881.enabled": False}))
         await alice.say(room_id, "one")
         await phones.quiet()
         assert phones.gateway.told == []
         (listed,) = (await other.get("/pushers"))["pushers"]
         assert (listed["org.matrix.msc3881.enabled"], listed["org.matrix.msc3881.device_id"]) == (False, bob.device_id)
-        await phones.add_pusher(other, **{"org.matrix.msc3881.enabled": True})
+        await phones.add_pusher(other, **dict[str, Any]({"org.matrix.msc3881.enabled": True}))
         event_id = await alice.say(room_id, "two")
         await phones.quiet()
         assert phones.gateway.events == [event_id]
 
 
-async def test_server_without_pushers_reads_and_writes_nothing() -> None:
+async def test_server_without_pushers_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_phones() as phones:
         alice, bob, room_id = await phones.pair()
         events = phones.server.homeserver.rooms.events
@@ -343,7 +343,7 @@ async def test_server_without_pushers_reads_and_writes_nothing() -> None:
             read.append(args)
             return []
 
-        events.list_stream = list_stream  # type: ignore[method-assign]
+        monkeypatch.setattr(events, "list_stream", list_stream)
         await alice.say(room_id, "one")
         await bob.post(f"/rooms/{room_id}/receipt/m.read/{await alice.say(room_id, 'two')}")
         await phones.quiet()

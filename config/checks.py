@@ -35,6 +35,12 @@ def check(settings: Settings) -> Iterator[Problem]:
     yield from check_mail(settings.mail)
     if settings.registration.email_required and settings.mail.smtp_host is None:
         yield Problem("registration.email_required", "expected mail.smtp_host, since addresses are confirmed by e-mail")
+    if settings.registration.terms_enforced and not settings.registration.terms:
+        yield Problem("registration.terms_enforced", "expected documents in registration.terms")
+    versions: dict[str, str] = {}
+    for index, document in enumerate(settings.registration.terms):
+        if versions.setdefault(document.name, document.version) != document.version:
+            yield Problem(f"registration.terms[{index}].version", "expected one version in all languages of a document")
     for index, pattern in enumerate(settings.registration.email_patterns):
         try:
             re.compile(pattern)

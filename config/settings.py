@@ -121,7 +121,16 @@ class Registration(Struct, frozen=True, kw_only=True):
             ["[^@]+@example[.]org"],
         ),
     ] = field(default_factory=list)
-    terms: Annotated[list[Terms], doc("Documents to accept.")] = field(default_factory=list)
+    terms: Annotated[
+        list[Terms], doc("Documents to accept. One in several languages is several entries of one name and version.")
+    ] = field(default_factory=list)
+    terms_enforced: Annotated[
+        bool,
+        doc(
+            "Whoever has not accepted today's versions, as after a change, cannot send anything before they do so on a "
+            "page that their client is told."
+        ),
+    ] = False
     recaptcha: Annotated[Recaptcha, doc("reCAPTCHA's keys.")] = Recaptcha()
 
 

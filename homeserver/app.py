@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import hashlib
 import logging
 import re
 import signal
@@ -58,6 +59,7 @@ from homeserver.storage.opening import open_database
 from homeserver.sync.services import SyncSettings
 from homeserver.users.access_tokens import TokenSettings
 from homeserver.users.account_validity import ValiditySettings
+from homeserver.users.consents import ConsentSettings
 from homeserver.users.passwords import PasswordSettings
 from homeserver.users.recaptcha import Recaptcha
 from homeserver.users.registration import RegistrationSettings
@@ -206,14 +208,15 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
 def server_settings(settings: Settings) -> ServerSettings:
     """What the parts need to know, as plain values."""
     registration = settings.registration
-    policies = {
-        policy.name: {"version": policy.version, policy.language: {"name": policy.title, "url": policy.url}}
-        for policy in registration.terms
-    }
+    policies: dict[str, dict[str, Any]] = {}
+    for policy in registration.terms:
+        document = policies.setdefault(policy.name, {"version": policy.version})
+        document[policy.language] = {"name": policy.title, "url": policy.url}
+    signing_key = _signing_key(settings)
     sessions = settings.sessions
     return ServerSettings(
         server_name=settings.server_name,
-        signing_key=_signing_key(settings),
+        signing_key=signing_key,
         messages_per_hour=settings.mail.per_address_per_hour,
         facts=public_facts(settings),
         registration_shared_secret=None if registration.shared_secret is None else registration.shared_secret.reveal(),
@@ -242,6 +245,12 @@ def server_settings(settings: Settings) -> ServerSettings:
                 renew_days=settings.account_validity.renew_days,
                 base_url=settings.public_base_url,
                 language=settings.mail.language,
+            ),
+            consent=ConsentSettings(
+                policies=policies,
+                is_enforced=registration.terms_enforced,
+                base_url=settings.public_base_url,
+                secret=hashlib.sha256(b"consent" + signing_key.encode()).digest(),
             ),
             email=EmailSettings(
                 base_url=settings.public_base_url,

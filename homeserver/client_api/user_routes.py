@@ -5,6 +5,7 @@ from __future__ import annotations
 from homeserver.client_api.account_data import AccountDataApi
 from homeserver.client_api.account_validity import AccountValidityApi
 from homeserver.client_api.accounts import AccountApi
+from homeserver.client_api.consents import ConsentApi
 from homeserver.client_api.devices import DeviceApi
 from homeserver.client_api.filters import FilterApi
 from homeserver.client_api.interactive_auth import InteractiveAuthApi
@@ -26,6 +27,7 @@ from homeserver.client_api.versioned_paths import v1, v3
 from homeserver.client_api.versions import VersionApi
 from homeserver.http.routing import Auth, RateClass, Route
 from homeserver.users.account_validity import RENEW_PATH
+from homeserver.users.consents import CONSENT_PATH
 from homeserver.users.validation_sessions import CONFIRM_PATH
 
 NONE, OPTIONAL, USER, GUEST, ADMIN, APPSERVICE = Auth
@@ -42,6 +44,7 @@ def user_routes(services: Services) -> list[Route]:
         *account_routes(services),
         *threepid_routes(services),
         *validity_routes(services),
+        *consent_routes(services),
         *moderation_routes(services),
         *device_routes(services),
         *to_device_routes(services),
@@ -147,6 +150,17 @@ def validity_routes(services: Services) -> list[Route]:
         Route("GET", RENEW_PATH, api.get_page, NONE, LOGIN),
         Route("POST", RENEW_PATH, api.post_page, NONE, LOGIN),
         Route("POST", "/_matrix/client/unstable/account_validity/send_mail", api.send_mail, NONE, LOGIN),
+    ]
+
+
+def consent_routes(services: Services) -> list[Route]:
+    """Known to clients from Synapse; only where there are documents to accept."""
+    if not services.users.consents.settings.policies:
+        return []
+    api = ConsentApi(services.users.consents)
+    return [
+        Route("GET", CONSENT_PATH, api.get_page, NONE, LOGIN),
+        Route("POST", CONSENT_PATH, api.post_page, NONE, LOGIN),
     ]
 
 

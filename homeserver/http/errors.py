@@ -22,6 +22,7 @@ _STATUS: Final[dict[type[MatrixError], int]] = {
     errors.MissingToken: 401,
     errors.UserLocked: 401,
     errors.AccountEnded: 403,
+    errors.ConsentNotGiven: 403,
     errors.UserSuspended: 403,
     errors.UserDeactivated: 403,
     errors.NotFound: 404,

@@ -57,6 +57,12 @@ class UserLocked(MatrixError):
     errcode = "M_USER_LOCKED"
 
 
+class ConsentNotGiven(MatrixError):
+    """The operator's documents must be accepted first, at `consent_uri`. Known to clients from Synapse."""
+
+    errcode = "M_CONSENT_NOT_GIVEN"
+
+
 class AccountEnded(MatrixError):
     """The account must be renewed first. Known to clients from Synapse."""
 

@@ -132,6 +132,7 @@ def build_room_administration(
     rooms.visibility.before_view = erasure.load
     rooms.visibility.oldest_ms = retention.oldest_ms
     hooks.check_event += [suspension.check_event, notices.check_event]
+    users.consents.exempt.add(notices.sender)
     users.hooks.flag_changed.append(suspension.flag_changed)
     hooks.check_registration.append(notices.check_registration)
 

@@ -33,6 +33,7 @@ from homeserver.storage.registration_tokens import RegistrationTokenStore
 from homeserver.users.access_tokens import AccessTokens
 from homeserver.users.accounts import Accounts
 from homeserver.users.appservices import Appservice, Namespaces
+from homeserver.users.consents import Consents
 from homeserver.users.interactive_auth import InteractiveAuth, Operation
 from homeserver.users.login import Login, Logins, LoginWish, check_wish
 from homeserver.users.passwords import Passwords
@@ -93,6 +94,7 @@ class Registration:
         access_tokens: AccessTokens,
         interactive_auth: InteractiveAuth,
         validation_sessions: ValidationSessions,
+        consents: Consents,
         namespaces: Namespaces,
         hooks: Hooks,
         clock: Clock,
@@ -108,6 +110,7 @@ class Registration:
         self._access_tokens = access_tokens
         self._interactive_auth = interactive_auth
         self._validation_sessions = validation_sessions
+        self._consents = consents
         self._namespaces = namespaces
         self._hooks = hooks
         self._clock = clock
@@ -136,9 +139,10 @@ class Registration:
         proved = await self._interactive_auth.check(operation, self.flows())
         token = proved.stages.get("m.login.registration_token") if self._settings.needs_token else None
         sid = proved.stages.get("m.login.email.identity")
+        accepts = "m.login.terms" in proved.stages
         if guest_id is not None:
-            return await self._upgrade_guest(guest_id, wish, token, sid)
-        return await self._finish(user_id, wish, registration_token=token, email_sid=sid)
+            return await self._upgrade_guest(guest_id, wish, token, sid, accepts_terms=accepts)
+        return await self._finish(user_id, wish, registration_token=token, email_sid=sid, accepts_terms=accepts)
 
     async def register_guest(self, login: LoginWish, client_address: str) -> Login:
         """ "When registering a guest account, all parameters in the request body with the exception of
@@ -229,6 +233,7 @@ class Registration:
         user_type: str | None = None,
         registration_token: str | None = None,
         email_sid: str | None = None,
+        accepts_terms: bool = False,
     ) -> Login:
         """The one place where registration makes an account: it, its use of a token and its session, or nothing."""
         if wish.login is not None:
@@ -249,6 +254,8 @@ class Registration:
                 raise UserInUse("This user name is taken.")
             await self._use_token(txn, registration_token)
             await self._use_email(txn, email_sid, user_id)
+            if accepts_terms:
+                await self._consents.accept(txn, user_id)
             return await self._open_session(txn, user_id, wish)
 
         return await self._db.write(finish)
@@ -263,13 +270,21 @@ class Registration:
         return UserId(known.requester.user_id)
 
     async def _upgrade_guest(
-        self, user_id: UserId, wish: RegistrationWish, registration_token: str | None, email_sid: str | None
+        self,
+        user_id: UserId,
+        wish: RegistrationWish,
+        registration_token: str | None,
+        email_sid: str | None,
+        *,
+        accepts_terms: bool,
     ) -> Login:
         password_hash = None if wish.password is None else await self._passwords.hash(wish.password)
 
         async def upgrade(txn: Transaction) -> Login:
             await self._use_token(txn, registration_token)
             await self._use_email(txn, email_sid, user_id)
+            if accepts_terms:
+                await self._consents.accept(txn, user_id)
             await self._account_store.set_flag(txn, user_id, "is_guest", False)
             await self._account_store.set_password_hash(txn, user_id, password_hash)
             await self._accounts.add_profile(txn, user_id)

@@ -18,6 +18,7 @@ from homeserver.storage.access_tokens import AccessTokenStore
 from homeserver.storage.account_data import AccountDataStore
 from homeserver.storage.account_validity import AccountValidityStore
 from homeserver.storage.accounts import AccountStore
+from homeserver.storage.consents import ConsentStore
 from homeserver.storage.database import Database
 from homeserver.storage.device_lists import DeviceListStore
 from homeserver.storage.devices import DeviceStore
@@ -40,6 +41,7 @@ from homeserver.users.account_validity import AccountValidity, ValiditySettings
 from homeserver.users.accounts import Accounts
 from homeserver.users.appservices import AppserviceRegistry, Namespaces, NoAppservices
 from homeserver.users.authentication import Authentication
+from homeserver.users.consents import Consents, ConsentSettings
 from homeserver.users.devices import Devices
 from homeserver.users.filters import Filters
 from homeserver.users.hooks import UserHooks
@@ -74,6 +76,7 @@ class UserSettings:
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     email: EmailSettings = field(default_factory=EmailSettings)
     validity: ValiditySettings = field(default_factory=ValiditySettings)
+    consent: ConsentSettings = field(default_factory=ConsentSettings)
     presence_enabled: bool = True
     directory_finds_everybody: bool = False
     push_gateways_may_be_http: bool = False
@@ -112,10 +115,12 @@ class UserServices:
     identity_servers: IdentityServers
     password_resets: PasswordResets
     account_validity: AccountValidity
+    consents: Consents
 
     def forget_all(self) -> None:
         """Drop what is in memory, because another process may have changed anything."""
         self.tokens.forget_all()
+        self.consents.forget_all()
         self.push_rules.forget_all()
         self.account_data.forget_all()
         self.invite_permissions.forget_all()
@@ -209,6 +214,9 @@ def build_user_services(
     stages = _stages(logins, RegistrationStages(registration_tokens, hooks, clock), validation_sessions)
     interactive_auth = InteractiveAuth(db, InteractiveSessionStore(db), clock, stages, _params(settings.registration))
     authentication = Authentication(tokens, accounts, device_store, appservices or NoAppservices(), last_seen, clock)
+    consents = Consents(db, ConsentStore(db), account_store, clock, server_name, settings.consent)
+    if settings.consent.is_enforced:
+        hooks.check_event.append(consents.check_event)
     registration = Registration(
         db,
         accounts,
@@ -219,6 +227,7 @@ def build_user_services(
         tokens,
         interactive_auth,
         validation_sessions,
+        consents,
         namespaces or NoAppservices(),
         hooks,
         clock,
@@ -271,6 +280,7 @@ def build_user_services(
         threepids=threepids,
         validation_sessions=validation_sessions,
         identity_servers=identity_servers,
+        consents=consents,
         account_validity=AccountValidity(
             db,
             AccountValidityStore(db),

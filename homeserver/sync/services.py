@@ -32,6 +32,7 @@ from homeserver.sync.streams.to_device import ToDeviceSection
 from homeserver.sync.streams.typing import TypingSection
 from homeserver.sync.sync import Sync
 from homeserver.sync.user_rooms import UserRooms
+from homeserver.sync.waiting import LongPolls
 from homeserver.users.services import UserServices
 
 
@@ -117,14 +118,13 @@ def build_sync_services(
         ),
         DeletedRoomSection(store=PurgeStore(db), stream=stream),
     ]
+    polls = LongPolls(notifier, clock, users.presence)
     sync = Sync(
         stream=stream,
-        notifier=notifier,
-        clock=clock,
+        polls=polls,
         user_rooms=user_rooms,
         typing=rooms.typing,
         account_data=users.account_data,
-        presence=users.presence,
         to_device=to_device,
         device_lists=DeviceListSection(
             users.device_lists, encryption.cross_signing_store, rooms.live, rooms.store, windows, stream

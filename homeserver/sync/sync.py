@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
-from homeserver.clock import Clock
-from homeserver.notifier import Notifier
 from homeserver.protocol.filters import RoomFilter
 from homeserver.rooms.client_events import Reader
 from homeserver.rooms.tokens import StreamToken
@@ -25,11 +23,9 @@ from homeserver.sync.streams.device_lists import DeviceListSection
 from homeserver.sync.streams.key_counts import KeyCountSection
 from homeserver.sync.streams.to_device import ToDeviceSection
 from homeserver.sync.user_rooms import UserRooms
+from homeserver.sync.waiting import LongPolls
 from homeserver.users.account_data import AccountDataService
-from homeserver.users.presence import Presence
 from homeserver.users.requester import Requester
-
-MAX_WAIT_SECONDS: Final = 120.0
 
 
 class Sync:
@@ -39,12 +35,10 @@ class Sync:
         self,
         *,
         stream: Stream,
-        notifier: Notifier,
-        clock: Clock,
+        polls: LongPolls,
         user_rooms: UserRooms,
         typing: Typing,
         account_data: AccountDataService,
-        presence: Presence,
         to_device: ToDeviceSection,
         device_lists: DeviceListSection,
         key_counts: KeyCountSection,
@@ -52,12 +46,10 @@ class Sync:
         sections: Sequence[Section],
     ) -> None:
         self._stream = stream
-        self._notifier = notifier
-        self._clock = clock
+        self._polls = polls
         self._user_rooms = user_rooms
         self._typing = typing
         self._account_data = account_data
-        self._presence = presence
         self._to_device = to_device
         self._device_lists = device_lists
         self._key_counts = key_counts
@@ -76,34 +68,25 @@ class Sync:
         elif device_id is not None:
             # A client that comes back with a token has what the answer with that token held.
             await self._to_device.acknowledge(user_id, device_id, request.since.position)
-        if device_id is None:
+        async with self._polls.present(request.requester, request.set_presence):
             return await self._wait(request)
-        await self._presence.sync_begins(user_id, device_id, request.set_presence)
-        try:
-            return await self._wait(request)
-        finally:
-            self._presence.sync_ends(user_id, device_id, request.set_presence)
+
+    async def begin(self, request: SyncRequest) -> SyncRun:
+        """A look at the stream that knows the user's rooms and what of them is new, and has no sections yet."""
+        run = await self._begin(request)
+        self._find_news(run)
+        return run
 
     async def device_list_changes(self, requester: Requester, since: StreamToken) -> tuple[set[str], set[str]]:
         """(changed, left) as `device_lists` of an answer since then would say it; for /keys/changes."""
-        run = await self._begin(SyncRequest(requester, since=since))
-        self._find_news(run)
-        return await self._device_lists.changes(run)
+        return await self._device_lists.changes(await self.begin(SyncRequest(requester, since=since)))
 
     async def _wait(self, request: SyncRequest) -> dict[str, Any]:
-        user_id = request.requester.user_id
-        deadline = self._clock.monotonic() + min(request.timeout_ms / 1000, MAX_WAIT_SECONDS)
-        while True:
-            waiter = self._notifier.expect(user_id)
-            try:
-                run = await self._look(request)
-                remaining = deadline - self._clock.monotonic()
-                if run.response or run.rooms or request.since is None or request.full_state or remaining <= 0:
-                    return await self._answer(run)
-                if not await self._notifier.wait_for(waiter, remaining):
-                    return await self._answer(run)
-            finally:
-                waiter.cancel()
+        async def look() -> tuple[SyncRun, bool]:
+            run = await self._look(request)
+            return run, bool(run.response or run.rooms or request.since is None or request.full_state)
+
+        return await self._answer(await self._polls.wait(request.requester.user_id, request.timeout_ms, look))
 
     async def _look(self, request: SyncRequest) -> SyncRun:
         run = await self._begin(request)

@@ -105,9 +105,10 @@ class AuthorizePages:
         self._check_enabled()
         visitor = await self._visitors.of(request)
         fields = parse_form(request)
-        if visitor.session is None:
-            return self._visitors.to_login(request)
         typed = fields.get("user_code", "")
+        if visitor.session is None:
+            here = f"/_halfdoor/account/link?{urlencode({'user_code': typed})}"
+            return redirect(login_url(here, request))
         if "answer" not in fields:
             visitor.browser.check(fields, "link")
             return await self._device_consent(request, visitor, typed)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 import secrets
 from typing import Final
+from urllib.parse import urlencode
 
-from homeserver.client_api.visitors import Visitors, as_page, single
+from homeserver.client_api.visitors import Visitors, as_page, login_url, single
 from homeserver.http.browsers import parse_form
-from homeserver.http.pages import page_response
+from homeserver.http.pages import page_response, redirect
 from homeserver.http.request import Request, Response
 from homeserver.oauth.browser_sessions import BrowserSessions
 from homeserver.oauth.identity_proofs import SSO
@@ -84,7 +85,8 @@ class ConfirmPages:
         session_id = fields.get("session", "")
         visitor.browser.check(fields, f"confirm {session_id}")
         if visitor.session is None or not self._sessions.is_fresh(visitor.session):
-            return self._visitors.to_login(request, prove=True)
+            here = f"/_halfdoor/account/confirm?{urlencode({'session': session_id})}"
+            return redirect(login_url(here, request, prove=True))
         await self._interactive_auth.complete_for(session_id, SSO, visitor.session.user_id)
         nonce = secrets.token_urlsafe(16)
         body = fill(

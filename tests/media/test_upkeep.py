@@ -164,8 +164,8 @@ async def test_a_purge_takes_what_nobody_used_since(place: Place) -> None:
     await place.db.write(lambda txn: txn.execute("INSERT INTO profiles VALUES (?, ?)", ("@alice:here", fields)))
     await place.db.write(
         lambda txn: txn.execute(
-            "INSERT INTO events (position, event_id, room_id, type, state_key, sender, depth, origin_server_ts, status, "
-            "json) VALUES (1, '$a', '!r', 'm.room.avatar', '', '@a:here', 1, 1, 0, ?)",
+            "INSERT INTO events (position, event_id, room_id, type, state_key, sender, depth, origin_server_ts, "
+            "status, json) VALUES (1, '$a', '!r', 'm.room.avatar', '', '@a:here', 1, 1, 0, ?)",
             (event,),
         )
     )

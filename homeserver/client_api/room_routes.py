@@ -194,8 +194,9 @@ def upgrade_routes(rooms: RoomServices) -> list[Route]:
 
 def report_routes(rooms: RoomServices) -> list[Route]:
     api, rate = ReportApi(rooms), RateClass.REPORT
+    unstable = "/_matrix/client/unstable/org.matrix.msc4151/rooms/{room_id}/report"
     return [
-        v3("POST", "/rooms/{room_id}/report", api.report_room, USER, rate, "reportRoom"),
+        v3("POST", "/rooms/{room_id}/report", api.report_room, USER, rate, "reportRoom", unstable),
         v3("POST", "/rooms/{room_id}/report/{event_id}", api.report_event, USER, rate, "reportEvent"),
         v3("POST", "/users/{user_id}/report", api.report_user, USER, rate, "reportUser"),
     ]

@@ -10,6 +10,7 @@ from homeserver.client_api.membership import third_party_of
 from homeserver.http.parsing import parse_body
 from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import BadJson, Forbidden, InvalidParam
+from homeserver.protocol.identifiers import is_user_id
 from homeserver.rooms.creation import RoomRequest
 from homeserver.rooms.services import RoomServices
 
@@ -90,6 +91,10 @@ class RoomApi:
         other = request.query.get("user_id", [])
         if len(other) != 1:
             raise BadJson("Name one user as user_id.")
+        if not is_user_id(other[0]):
+            raise InvalidParam("user_id is not a user id.")
+        if "from" in request.query or "batch_token" in request.query:
+            raise InvalidParam("This server answers with all rooms at once, and has given no such token.")
         if other[0] == request.user.user_id:
             raise InvalidParam("You share every room with yourself.")
         joined = await self._rooms.memberships.mutual_rooms(request.user.user_id, other[0])

@@ -9,14 +9,30 @@ from typing import Any
 from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import NotFound
 
-UNSTABLE_FEATURES = {
-    "org.matrix.msc3814": True,  # dehydrated devices
-    "org.matrix.msc4143": True,  # transports of MatrixRTC
-    "org.matrix.msc4155": True,  # whom one lets invite oneself, by globs
-    "org.matrix.msc4306": True,  # following threads
-    "org.matrix.msc4354": True,  # sticky events
-    "org.matrix.msc4380.stable": True,  # blocking all invites
-}
+UNSTABLE_FEATURES = dict.fromkeys(
+    (
+        "com.beeper.msc4169",
+        "fi.mau.msc2659.stable",
+        "org.matrix.msc2285.stable",
+        "org.matrix.msc2432",
+        "org.matrix.msc3440.stable",
+        "org.matrix.msc3771",
+        "org.matrix.msc3814",
+        "org.matrix.msc3827.stable",
+        "org.matrix.msc3881",
+        "org.matrix.msc3981",
+        "org.matrix.msc4143",
+        "org.matrix.msc4155",
+        "org.matrix.msc4306",
+        "org.matrix.msc4354",
+        "org.matrix.msc4380.stable",
+        "uk.half-shot.msc2666.query_mutual_rooms",
+        "uk.half-shot.msc2666.query_mutual_rooms.stable",
+        "uk.tcpip.msc4133",
+        "uk.tcpip.msc4133.stable",
+    ),
+    True,
+)
 """Further proposals that every server of this version speaks. docs/msc.md says of each what is answered."""
 SPEC_VERSIONS = ["r0.6.1", *(f"v1.{minor}" for minor in range(1, 20))]
 

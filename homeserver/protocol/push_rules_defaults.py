@@ -28,6 +28,15 @@ def _is(key: str, value: Any) -> dict[str, Any]:
 
 _TWO_MEMBERS: Final = {"kind": "room_member_count", "is": "2"}
 
+
+def _poll_rules(what: str) -> list[tuple[str, list[Any], list[Any]]]:
+    rule_id, is_poll = f".org.matrix.msc3930.rule.poll_{what}", _match("type", f"org.matrix.msc3381.poll.{what}")
+    return [
+        (f"{rule_id}_one_to_one", [_TWO_MEMBERS, is_poll], ["notify", _SOUND]),
+        (rule_id, [is_poll], ["notify"]),
+    ]
+
+
 THREAD_SUBSCRIPTION: Final = "io.element.msc4306.thread_subscription"
 """The kind of condition that asks whether the user follows the thread that an event is in."""
 
@@ -59,6 +68,7 @@ DEFAULT_OVERRIDE: Final[list[tuple[str, list[Any], list[Any]]]] = [
     (".m.rule.reaction", [_match("type", "m.reaction")], []),
     (".m.rule.room.server_acl", [_match("type", "m.room.server_acl"), _match("state_key", "")], []),
     (".m.rule.suppress_edits", [_is("content.m\\.relates_to.rel_type", "m.replace")], []),
+    (".org.matrix.msc3930.rule.poll_response", [_match("type", "org.matrix.msc3381.poll.response")], []),
 ]
 
 DEFAULT_POSTCONTENT: Final[list[tuple[str, list[Any], list[Any]]]] = [
@@ -81,4 +91,7 @@ DEFAULT_UNDERRIDE: Final[list[tuple[str, list[Any], list[Any]]]] = [
     (".m.rule.room_one_to_one", [_TWO_MEMBERS, _match("type", "m.room.message")], ["notify", _SOUND]),
     (".m.rule.message", [_match("type", "m.room.message")], ["notify"]),
     (".m.rule.encrypted", [_match("type", "m.room.encrypted")], ["notify"]),
+    *_poll_rules("start"),
+    *_poll_rules("end"),
 ]
+"""The last ones are of MSC3930: polls (MSC3381) notify as messages do."""

@@ -226,6 +226,11 @@ async def test_mutual_rooms_are_those_that_both_are_in_now(whole_server: Server)
     assert await bob.get(path, user_id=f"@nobody:{SERVER_NAME}") == {"joined": [], "count": 0}
     assert (await bob.request("GET", path, user_id=bob.user_id)).status == 400
     assert (await bob.request("GET", path)).status == 400
+    for wrong in ({"user_id": "bob"}, {"user_id": alice.user_id, "from": "x"}):
+        answer = await bob.request("GET", path, **wrong)
+        assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+    unstable = "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"
+    assert await bob.get(unstable, user_id=alice.user_id) == {"joined": [shared], "count": 1}
 
 
 async def test_member_events_carry_the_profile(whole_server: Server) -> None:

@@ -115,6 +115,9 @@ def matches(condition: dict[str, Any], subject: EventForPush, name: str | None =
         (event("m.reaction", {}), ".m.rule.reaction"),
         (event("m.room.server_acl", {}, state_key=""), ".m.rule.room.server_acl"),
         (event(content={"m.relates_to": {"rel_type": "m.replace"}}), ".m.rule.suppress_edits"),
+        (event("org.matrix.msc3381.poll.start", {}), ".org.matrix.msc3930.rule.poll_start"),
+        (event("org.matrix.msc3381.poll.end", {}, members=2), ".org.matrix.msc3930.rule.poll_end_one_to_one"),
+        (event("org.matrix.msc3381.poll.response", {}), ".org.matrix.msc3930.rule.poll_response"),
         (event("m.room.topic", {"topic": "Alice"}, state_key=""), None),
         (event(content={"msgtype": "m.text", "body": "Alice alice @room"}, power=100), ".m.rule.message"),
     ],
@@ -141,6 +144,7 @@ def test_the_default_ruleset_is_that_of_the_spec() -> None:
         ".m.rule.reaction",
         ".m.rule.room.server_acl",
         ".m.rule.suppress_edits",
+        ".org.matrix.msc3930.rule.poll_response",
     ]
     assert [rule["rule_id"] for rule in ruleset["underride"]] == [
         ".m.rule.call",
@@ -148,6 +152,10 @@ def test_the_default_ruleset_is_that_of_the_spec() -> None:
         ".m.rule.room_one_to_one",
         ".m.rule.message",
         ".m.rule.encrypted",
+        ".org.matrix.msc3930.rule.poll_start_one_to_one",
+        ".org.matrix.msc3930.rule.poll_start",
+        ".org.matrix.msc3930.rule.poll_end_one_to_one",
+        ".org.matrix.msc3930.rule.poll_end",
     ]
     assert ruleset["override"][0] == {
         "rule_id": ".m.rule.master",

@@ -272,6 +272,7 @@ def _facts(settings: ServerSettings) -> PublicFacts:
         capabilities={"org.matrix.msc4140.delayed_events": limits, **settings.facts.capabilities},
         unstable_features={
             "org.matrix.msc4140": delayed.max_delay_ms > 0,
+            "org.matrix.msc4108": settings.oauth.is_enabled,
             **settings.facts.unstable_features,
         },
     )

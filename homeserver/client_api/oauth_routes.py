@@ -11,6 +11,8 @@ from homeserver.client_api.confirm_page import ConfirmPages
 from homeserver.client_api.identity_providers import IdentityProviderPages
 from homeserver.client_api.login_page import LoginPages, ProviderLink
 from homeserver.client_api.oauth import OAuthApi
+from homeserver.client_api.rendezvous import PATH as RENDEZVOUS
+from homeserver.client_api.rendezvous import RendezvousApi
 from homeserver.client_api.sso import SsoPages
 from homeserver.client_api.versioned_paths import v1, v3
 from homeserver.client_api.visitors import Visitors
@@ -74,8 +76,20 @@ def api_routes(oauth: OAuthServices, *, may_register: bool) -> list[Route]:
             Route("POST", f"{OAUTH}/token", api.create_tokens, NONE, READ),
             Route("POST", f"{OAUTH}/revoke", api.revoke, NONE, READ),
             Route("POST", f"{OAUTH}/device", api.authorize_device, NONE, LOGIN),
+            *rendezvous_routes(oauth),
         ]
     return rows
+
+
+def rendezvous_routes(oauth: OAuthServices) -> list[Route]:
+    api = RendezvousApi(oauth.rendezvous, oauth.settings.base_url)
+    mailbox = f"{RENDEZVOUS}/{{mailbox_id}}"
+    return [
+        Route("POST", RENDEZVOUS, api.open_mailbox, NONE, LOGIN),
+        Route("GET", mailbox, api.get_mailbox, NONE, READ),
+        Route("PUT", mailbox, api.write_mailbox, NONE, READ),
+        Route("DELETE", mailbox, api.close_mailbox, NONE, READ),
+    ]
 
 
 def login_page_routes(pages: LoginPages) -> list[Route]:

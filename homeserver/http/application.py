@@ -38,6 +38,8 @@ CORS_HEADERS: Final = (
 )
 """Spec: "Web Browser Clients". `*` is safe because nothing of this API reads cookies (row F14)."""
 _CORS_PATHS: Final = ("/_matrix/", "/.well-known/", "/_synapse/", "/_halfdoor/oauth2/")
+_CONDITIONAL_PATH: Final = "/_matrix/client/unstable/org.matrix.msc4108/"
+"""MSC4108 compares ETags, which browsers must be allowed to send."""
 _PREFLIGHT_HEADERS: Final = (*CORS_HEADERS, ("Access-Control-Max-Age", "86400"))
 
 _SMALL_BODY: Final = 64 * 1024
@@ -195,7 +197,10 @@ class HttpApplication:
     ) -> Reply:
         if method == "OPTIONS" and path.startswith(_CORS_PATHS):
             progress.operation = "preflight"
-            return Reply(204, list(_PREFLIGHT_HEADERS), b"")
+            allowed = dict(_PREFLIGHT_HEADERS)
+            if path.startswith(_CONDITIONAL_PATH):
+                allowed["Access-Control-Allow-Headers"] += ", If-Match, If-None-Match"
+            return Reply(204, list(allowed.items()), b"")
         match: Match = self.router.match(method, path)
         route = match.route
         progress.operation = route.operation or f"{route.method} {route.path}"
@@ -212,7 +217,7 @@ class HttpApplication:
             body=body,
             client_address=self.proxies.client_of(peer_address, headers.get("x-forwarded-for")),
             request_id=request_id,
-            access_token=take_access_token(headers, parsed_query),
+            access_token=take_access_token(headers, parsed_query, in_query=route.token_in_query),
             body_file=body_file,
         )
         if route.auth is not Auth.NONE:

@@ -10,6 +10,7 @@ from homeserver.oauth.browser_sessions import BrowserSessions
 from homeserver.oauth.clients import OAuthClients
 from homeserver.oauth.device_codes import DeviceCodes
 from homeserver.oauth.identity_proofs import HasIdentity, IdentityProofs
+from homeserver.oauth.rendezvous import Rendezvous
 from homeserver.oauth.sessions import OAuthSessions
 from homeserver.oauth.token_endpoint import TokenEndpoint
 from homeserver.storage.access_tokens import AccessTokenStore
@@ -47,6 +48,7 @@ class OAuthServices:
     device_codes: DeviceCodes
     browser_sessions: BrowserSessions
     sessions: OAuthSessions
+    rendezvous: Rendezvous
 
     def offer_proofs(self, users: UserServices, has_identity: HasIdentity) -> None:
         """Let people prove on our pages who they are. `has_identity`: whether a provider could log the user in."""
@@ -83,4 +85,5 @@ def build_oauth_services(
         device_codes=DeviceCodes(db, grants, clients, guesses, clock),
         browser_sessions=browser_sessions,
         sessions=OAuthSessions(grants, clients),
+        rendezvous=Rendezvous(clock),
     )

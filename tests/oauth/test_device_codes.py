@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from homeserver.protocol.identifiers import parse_user_id
@@ -18,10 +20,10 @@ async def open_with_alice(db: Database | None = None) -> tuple[Server, App]:
     return server, await register_app(server)
 
 
-async def start(app: App) -> dict[str, str]:
+async def start(app: App) -> dict[str, Any]:
     answer = await app.post("device", {"client_id": app.client_id, "scope": app.scope})
     assert answer.status == 200, answer.body
-    started: dict[str, str] = answer.json
+    started: dict[str, Any] = answer.json
     return started
 
 

@@ -342,7 +342,7 @@ async def test_the_provider_ends_what_began_with_it(database: Database) -> None:
     legacy = await server.request("POST", "/login", {"type": "m.login.token", "token": login_token})
     assert legacy.status == 200, legacy.body
     logout = f"{START}/backchannel_logout"
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"aud": "another"},
         {"iss": "https://evil.example"},
         {"events": {}},

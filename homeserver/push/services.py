@@ -11,7 +11,6 @@ from homeserver.metrics import Metrics
 from homeserver.outbound.client import Outbound
 from homeserver.push.badges import Badges
 from homeserver.push.deliveries import Channel, Deliveries
-from homeserver.push.email_pushes import EmailPushes
 from homeserver.push.gateway.apps import AppSettings
 from homeserver.push.http_pushes import PATH, HttpPushes
 from homeserver.push.pushers import KnownPushers
@@ -109,8 +108,13 @@ def build_push_services(
             includes_content=settings.includes_content,
             own=gateway,
             own_url=public_base_url.rstrip("/") + PATH,
-        ),
-        EMAIL: EmailPushes(
+        )
+    }
+    if mailer.can_send:
+        from homeserver.push.email_pushes import EmailPushes  # costs memory that servers without e-mail keep
+
+        users.hooks.list_emails = users.threepids.list_emails
+        channels[EMAIL] = EmailPushes(
             mailer=mailer,
             events=events,
             receipts=receipts,
@@ -119,8 +123,7 @@ def build_push_services(
             server_name=server_name,
             includes_content=settings.includes_content,
             clock=clock,
-        ),
-    }
+        )
     deliveries = Deliveries(
         db=db,
         queue=queue,
@@ -141,8 +144,6 @@ def build_push_services(
         clock=clock,
     )
     _follow_users(users, known)
-    if mailer.can_send:
-        users.hooks.list_emails = users.threepids.list_emails
     metrics.add_labelled(
         "halfdoor_push_notifications",
         "Notifications by outcome: delivered, skipped (read meanwhile), failed tries, given_up, rejected, suppressed",

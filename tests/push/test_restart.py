@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -12,6 +13,7 @@ from homeserver.outbound.client import OutboundAnswer, OutboundFailed
 from homeserver.push.services import PushServices, build_push_services
 from homeserver.storage.database import Database
 from homeserver.storage.events import REJECTED, SOFT_FAILED
+from homeserver.storage.push_queue import PusherKey
 from tests.push.phones import Gateway, Phones, down, open_phones
 from tests.support.outbound import FakeOutbound, SentRequest
 
@@ -60,25 +62,32 @@ async def test_what_waits_and_how_long_survives_a_restart(database: Database) ->
         await phones.add_pusher(bob)
         phones.gateway.answer = lambda request: OutboundAnswer(503, {"retry-after": "600"})
         events = [await alice.say(room_id, f"message {number}") for number in range(3)]
-        await _until(lambda: len(phones.gateway.requests) == 1)
-        await phones.quiet()
-        await phones.server.homeserver.push.stop()
+        push = phones.server.homeserver.push
+        key = PusherKey(bob.user_id, "org.example", "key")
+        for _ in range(5000):
+            if (await push.queue.find_progress(key)).failures:
+                break
+            await asyncio.sleep(0.001)
+        await _until(lambda: push.sender._place >= database.position)
+        await push.stop()
         gateway = Gateway()
         again = push_again(phones, gateway)
         await again.start()
         await phones.pass_time(300)
         assert gateway.requests == []
         await phones.pass_time(301)
-        await _until(lambda: len(gateway.told) == 3)
+        await _until(lambda: len(gateway.told) == 3, phones)
         assert gateway.events == events
         await again.stop()
 
 
-async def _until(condition: object) -> None:
-    assert callable(condition)
-    for _ in range(2000):
+async def _until(condition: Callable[[], bool], phones: Phones | None = None) -> None:
+    """With `phones`, timers that are due fire meanwhile."""
+    for _ in range(5000):
         if condition():
             return
+        if phones is not None:
+            await phones.server.clock.advance(0)
         await asyncio.sleep(0.001)
     raise AssertionError("it did not happen")
 
@@ -165,8 +174,8 @@ async def test_two_processes_queue_an_event_once(database: Database) -> None:
         await other.start()
         await phones.quiet()
         event_id = await alice.say(room_id, "one")
-        await _until(lambda: phones.gateway.told or other_gateway.requests)
-        await phones.quiet()
+        await _until(lambda: bool(phones.gateway.told or other_gateway.requests), phones)
+        await _until(lambda: min(phones.server.homeserver.push.sender._place, other.sender._place) >= database.position)
         queued = phones.gateway.events + [one.json["notification"]["event_id"] for one in other_gateway.requests]
         assert queued == [event_id]
         await other.stop()

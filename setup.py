@@ -40,6 +40,7 @@ setup(
         "uvloop>=0.21",
     ],
     extras_require={
+        "ldap": ["ldap3>=2.9"],
         "s3": ["obstore>=0.11"],
         "dev": [
             "aiosmtpd>=1.4",
@@ -58,6 +59,7 @@ setup(
             "referencing>=0.36",
             "ruff>=0.14",
             "types-jsonschema",
+            "types-ldap3",
             "types-PyYAML",
         ],
     },

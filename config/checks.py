@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from config.problems import Problem
 from config.secret import weakness
-from config.settings import IdentityProvider, Listener, Mail, Outbound, Push, Registration, Settings, Webchat
+from config.settings import IdentityProvider, Ldap, Listener, Mail, Outbound, Push, Registration, Settings, Webchat
 
 # Spec: appendices, "Server Name": a DNS name, an IPv4 literal or an IPv6 literal in brackets, and maybe a port.
 SERVER_NAME = re.compile(r"^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,255})(?::[0-9]{1,5})?$")
@@ -33,6 +33,7 @@ def check(settings: Settings) -> Iterator[Problem]:
     yield from check_database(settings)
     yield from check_registration(settings.registration)
     yield from check_mail(settings.mail)
+    yield from check_ldap(settings.ldap)
     if settings.registration.email_required and settings.mail.smtp_host is None:
         yield Problem("registration.email_required", "expected mail.smtp_host, since addresses are confirmed by e-mail")
     if settings.registration.terms_enforced and not settings.registration.terms:
@@ -109,6 +110,22 @@ def check_registration(registration: Registration) -> Iterator[Problem]:
             "registration is open to everybody: set token_required: true, or recaptcha, or email_required: true, or "
             "open_without_verification: true if that is meant",
         )
+
+
+def check_ldap(ldap: Ldap) -> Iterator[Problem]:
+    if ldap.uri is None:
+        return
+    if not re.fullmatch(
+        r"ldaps?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?|ldaps?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?/?", ldap.uri
+    ):
+        yield Problem("ldap.uri", f"expected ldap:// or ldaps:// and a host name, got {ldap.uri!r}")
+    if not ldap.base:
+        yield Problem("ldap.base", "is missing: expected below which entry people are searched")
+    if (ldap.bind_dn is None) != (ldap.bind_password is None):
+        missing = "bind_dn" if ldap.bind_dn is None else "bind_password"
+        yield Problem(f"ldap.{missing}", "is missing: searching as somebody needs both")
+    if ldap.filter and not (ldap.filter.startswith("(") and ldap.filter.endswith(")")):
+        yield Problem("ldap.filter", "expected a filter in brackets, such as (objectClass=person)")
 
 
 def check_mail(mail: Mail) -> Iterator[Problem]:

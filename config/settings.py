@@ -152,6 +152,41 @@ class Passwords(Struct, frozen=True, kw_only=True):
     argon2_iterations: Annotated[int, doc("Passes over that memory.", ge=1, le=100)] = 2
 
 
+class Ldap(Struct, frozen=True, kw_only=True):
+    """Passwords that an LDAP directory keeps; whoever is in it gets an account with the first login. Used when `uri` is
+    set; needs the package ldap3 (pip install "halfdoor[ldap]")."""
+
+    uri: Annotated[
+        str | None,
+        doc("The directory: ldap://host or ldaps://host.", "ldap://ldap.example.org"),
+    ] = None
+    start_tls: Annotated[
+        bool, doc("Encrypt connections to ldap:// addresses. False sends passwords for all to read.")
+    ] = True
+    ca_file: Annotated[
+        Path | None, doc("PEM file with the authority of the directory's certificate.", "/etc/ssl/halfdoor/ldap_ca.pem")
+    ] = None
+    base: Annotated[str, doc("Below which people are searched.", "ou=people,dc=example,dc=org")] = ""
+    name_attribute: Annotated[
+        str, doc("Holds the part of the user id before the colon.", pattern=r"^[A-Za-z0-9;-]+$")
+    ] = "uid"
+    mail_attribute: Annotated[
+        str, doc("Holds e-mail addresses that a new account gets; empty for none.", pattern=r"^[A-Za-z0-9;-]*$")
+    ] = "mail"
+    display_name_attribute: Annotated[
+        str, doc("Holds the display name that a new account gets; empty for none.", pattern=r"^[A-Za-z0-9;-]*$")
+    ] = "cn"
+    filter: Annotated[
+        str,
+        doc("Who of them may log in, in brackets; empty for all.", "(memberOf=cn=chat,ou=groups,dc=example,dc=org)"),
+    ] = ""
+    bind_dn: Annotated[
+        str | None, doc("Who searches, where not everybody may.", "cn=halfdoor,ou=services,dc=example,dc=org")
+    ] = None
+    bind_password: Annotated[Secret | None, doc("That entry's password.", "secrets/ldap_bind_password")] = None
+    timeout_seconds: Annotated[float, doc("How long each step may take.", ge=1, le=120)] = 10.0
+
+
 class Sessions(Struct, frozen=True, kw_only=True):
     """How long a login lasts."""
 
@@ -660,6 +695,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     registration: Annotated[Registration, doc("New accounts.")] = Registration()
     account_validity: Annotated[AccountValidity, doc("Accounts that end.")] = AccountValidity()
     passwords: Annotated[Passwords, doc("Passwords.")] = Passwords()
+    ldap: Annotated[Ldap, doc("A directory of people.")] = Ldap()
     sessions: Annotated[Sessions, doc("Logins.")] = Sessions()
     rate_limits: Annotated[RateLimits, doc("Rate limits.")] = RateLimits()
     rooms: Annotated[Rooms, doc("Rooms.")] = Rooms()

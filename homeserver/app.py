@@ -175,6 +175,8 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
         mailer=mailer_of(settings, clock),
         outbound=outbound,
     )
+    if settings.ldap.uri is not None:
+        use_directory(settings, homeserver)
     await homeserver.start()
     http = HttpServer(reactor, clock)
     limiter: RouteLimiter | None = None
@@ -354,6 +356,30 @@ def push_settings(settings: Settings) -> PushSettings:
             for app in push.gateway.apps
         ),
     )
+
+
+def use_directory(settings: Settings, homeserver: Homeserver) -> None:
+    """Let an LDAP directory judge passwords."""
+    from homeserver.ldap import LdapPasswords, LdapSettings  # costs memory that servers without a directory keep
+
+    ldap = settings.ldap
+    chosen = LdapSettings(
+        uri=ldap.uri or "",
+        base=ldap.base,
+        name_attribute=ldap.name_attribute,
+        mail_attribute=ldap.mail_attribute,
+        display_name_attribute=ldap.display_name_attribute,
+        filter=ldap.filter,
+        bind_dn=ldap.bind_dn,
+        bind_password=None if ldap.bind_password is None else ldap.bind_password.reveal(),
+        start_tls=ldap.start_tls,
+        ca_file=ldap.ca_file,
+        timeout=ldap.timeout_seconds,
+    )
+    users = homeserver.users
+    passwords = LdapPasswords(chosen, settings.server_name, users.vouched_accounts, asyncio.to_thread)
+    homeserver.hooks.check_password.append(passwords.check_password)
+    users.hooks.check_new_password.append(passwords.check_new_password)
 
 
 def mailer_of(settings: Settings, clock: Clock) -> Mailer:

@@ -62,6 +62,7 @@ class AccountApi:
             raise GuestAccessForbidden("Guests have no password; register an account first.")
         if requester.appservice_id is not None:
             raise Forbidden("Application services do not manage passwords.")
+        await self._accounts.check_may_change_password(requester.user_id)
         await self._interactive_auth.check(operation_of(request, body), _PASSWORD)
         await self._accounts.change_password(
             requester.user_id,

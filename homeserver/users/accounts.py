@@ -130,6 +130,11 @@ class Accounts:
             )
         )
 
+    async def check_may_change_password(self, user_id: str) -> None:
+        """Raises Forbidden for those whose password is kept elsewhere. For operators it is not asked."""
+        for check in self._hooks.check_new_password:
+            await check(user_id)
+
     async def hash_password(self, password: str) -> str:
         """For `set_password`. Raises WeakPassword."""
         return await self._passwords.hash(password)

@@ -14,6 +14,9 @@ from homeserver.users.acquaintances import Acquaintances, NoAcquaintances
 DeviceRemoved = Callable[[Transaction, str, str], Awaitable[None]]
 """(txn, user_id, device_id) in the transaction that removes a device: keys and the like go with it."""
 
+CheckNewPassword = Callable[[str], Awaitable[None]]
+"""(user_id) before a user's password is changed. Raises Forbidden when it is not kept here."""
+
 AccountDeactivated = Callable[[str, bool], Awaitable[None]]
 """(user_id, erase) after an account has ended: the user leaves all rooms, invites are rejected."""
 
@@ -59,6 +62,7 @@ class UserHooks:
 
     device_removed: list[DeviceRemoved] = field(default_factory=list)
     session_opened: list[SessionOpened] = field(default_factory=list)
+    check_new_password: list[CheckNewPassword] = field(default_factory=list)
     password_changed: list[PasswordChanged] = field(default_factory=list)
     login_token_used: list[LoginTokenUsed] = field(default_factory=list)
     deactivated: list[AccountDeactivated] = field(default_factory=list)

@@ -43,7 +43,11 @@ class PasswordResets:
 
     async def reset(self, sid: str, new_password: str, *, logout_devices: bool, language: Language) -> None:
         """`sid`: a confirmed session, which is used up. Its owner is told by e-mail. Raises Unauthorized,
-        UserDeactivated, WeakPassword."""
+        UserDeactivated, WeakPassword, and Forbidden when the password is kept elsewhere."""
+        session = await self._sessions.find_confirmed("password", sid)
+        owner = await self._threepids.find_owner(session.medium, session.address)
+        if owner is not None:
+            await self._accounts.check_may_change_password(owner)
         password_hash = await self._accounts.hash_password(new_password)
 
         async def reset(txn: Transaction) -> tuple[str, str]:

@@ -64,6 +64,7 @@ from homeserver.users.threepids import Threepids
 from homeserver.users.to_device import ToDevice
 from homeserver.users.user_directory import UserDirectory
 from homeserver.users.validation_sessions import EmailSettings, MessageLimiter, NoMessageLimits, ValidationSessions
+from homeserver.users.vouched_accounts import VouchedAccounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class UserServices:
     password_resets: PasswordResets
     account_validity: AccountValidity
     consents: Consents
+    vouched_accounts: VouchedAccounts
 
     def forget_all(self) -> None:
         """Drop what is in memory, because another process may have changed anything."""
@@ -281,6 +283,7 @@ def build_user_services(
         validation_sessions=validation_sessions,
         identity_servers=identity_servers,
         consents=consents,
+        vouched_accounts=VouchedAccounts(accounts, registration, threepids),
         account_validity=AccountValidity(
             db,
             AccountValidityStore(db),

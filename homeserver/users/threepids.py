@@ -6,6 +6,7 @@ Spec: Client-Server API, "Adding Account Administrative Contact Information".
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from homeserver.clock import Clock
@@ -21,7 +22,7 @@ from homeserver.protocol.errors import (
 from homeserver.protocol.identifiers import ServerName
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.pushers import PusherStore
-from homeserver.storage.threepids import ThreepidStore
+from homeserver.storage.threepids import Threepid, ThreepidStore
 from homeserver.users.hooks import UserHooks
 from homeserver.users.identity_servers import IdentityServer, IdentityServers
 from homeserver.users.validation_sessions import EMAIL, ValidationSessions
@@ -90,6 +91,17 @@ class Threepids:
             await self._db.write(lambda txn: self._sessions.give_address(txn, "add", session.sid, user_id))
         except Unauthorized as error:
             raise ThreepidAuthFailed(error.message) from None
+
+    async def add_vouched(self, user_id: str, emails: Sequence[str]) -> None:
+        """Addresses that a directory or another provider vouches for; those that are somebody else's are left out."""
+        now = self._clock.now_ms()
+        canonical = [each for each in map(canonical_address, emails) if each is not None]
+
+        async def add(txn: Transaction) -> None:
+            for address in canonical:
+                await self._store.add_threepid(txn, Threepid(EMAIL, address, user_id, now, now))
+
+        await self._db.write(add)
 
     async def remove(self, user_id: str, medium: str, address: str, id_server: ServerName | None) -> UnbindResult:
         """The address is the user's no more, and nobody is notified there; also when it never was, and when the

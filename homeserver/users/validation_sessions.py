@@ -37,7 +37,7 @@ from homeserver.protocol.errors import (
     Unavailable,
 )
 from homeserver.protocol.identifiers import ServerName
-from homeserver.storage.database import Database, Transaction
+from homeserver.storage.database import Database, Reader, Transaction
 from homeserver.storage.threepids import Threepid, ThreepidStore
 from homeserver.storage.validation_sessions import ValidationSession, ValidationSessionStore
 from homeserver.users.interactive_auth import Operation
@@ -220,11 +220,16 @@ class ValidationSessions:
             raise Unauthorized(_NOT_CONFIRMED)
         return session
 
-    async def use_up(self, txn: Transaction, purpose: Purpose, sid: str) -> ValidationSession:
-        """Take a confirmed session away, in the transaction of the operation that it was for. Raises Unauthorized."""
-        session = await self._store.find_session(sid, txn)
+    async def find_confirmed(self, purpose: Purpose, sid: str, reader: Reader | None = None) -> ValidationSession:
+        """A confirmed session whose client has shown its secret already. Raises Unauthorized."""
+        session = await self._store.find_session(sid, reader)
         if session is None or session.purpose != purpose or not self._is_confirmed(session):
             raise Unauthorized(_NOT_CONFIRMED)
+        return session
+
+    async def use_up(self, txn: Transaction, purpose: Purpose, sid: str) -> ValidationSession:
+        """Take a confirmed session away, in the transaction of the operation that it was for. Raises Unauthorized."""
+        session = await self.find_confirmed(purpose, sid, txn)
         await self._store.remove_session(txn, sid)
         if purpose == "password":  # whoever else began one for this address must begin again
             await self._store.remove_sessions_of_address(txn, purpose, session.medium, session.address)

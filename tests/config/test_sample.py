@@ -33,6 +33,7 @@ def test_the_sample_loads_with_every_setting_switched_on(tmp_path: Path) -> None
     (tmp_path / "secrets" / "database_url").write_text("postgresql://halfdoor@localhost/halfdoor")
     (tmp_path / "secrets" / "registration_shared_secret").write_text("5f0c0a1e8d7b46f2a9e3d1c7b8046e2f")
     (tmp_path / "secrets" / "recaptcha_secret_key").write_text("5f0c0a1e8d7b46f2a9e3d1c7b8046e2f")
+    (tmp_path / "secrets" / "ldap_bind_password").write_text("the directory's choice")
     (tmp_path / "secrets" / "mail_password").write_text("the mail server's choice")
     (tmp_path / "secrets" / "s3_secret_access_key").write_text("the object store's choice")
     (tmp_path / "secrets" / "turn_shared_secret").write_text("5f0c0a1e8d7b46f2a9e3d1c7b8046e2f")

@@ -7,7 +7,20 @@ import sys
 from collections.abc import Sequence
 
 import config
-from homeserver.command_line import configuration, demo, init, serve, token, user, version
+from homeserver.command_line import (
+    configuration,
+    demo,
+    export_user,
+    init,
+    media,
+    notice,
+    report,
+    room,
+    serve,
+    token,
+    user,
+    version,
+)
 from homeserver.command_line.failure import CommandFailed
 
 DESCRIPTION = """\
@@ -36,7 +49,20 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, init, demo, user, token, configuration, version):
+    for command in (
+        serve,
+        init,
+        demo,
+        user,
+        room,
+        media,
+        token,
+        report,
+        notice,
+        export_user,
+        configuration,
+        version,
+    ):
         command.add_to(commands)
     return parser
 

@@ -47,6 +47,19 @@ class RunningServer:
         except ValueError:
             raise CommandFailed(f"{connection.host}:{connection.port} answered, but not as a Matrix server") from None
 
+    def call_as(self, token: str, method: str, target: str, content: bytes | None) -> tuple[int, bytes]:
+        """One request at the operators' API; status and body. Raises NotRunning when nobody answers."""
+        with contextlib.closing(self._connection("admin")) as connection:
+            try:
+                headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
+                if content is not None:
+                    headers["Content-Type"] = "application/json"
+                connection.request(method, target, content, headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise NotRunning(str(error)) from None
+
     def _connection(self, api: str) -> http.client.HTTPConnection:
         listener = next((listener for listener in self.settings.listeners if api in listener.apis), None)
         if listener is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import time
+from dataclasses import asdict
 
 import config
 from homeserver.command_line.command import Commands, add_command, add_config_option, add_group
@@ -42,7 +44,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--uses", type=positive, help="how many accounts it is good for (default: no limit)")
     parser.add_argument("--days", type=positive, help="how many days it is good for (default: for ever)")
     add_config_option(parser)
-    add_config_option(add_command(group, "list", "List registration tokens.", show_all, LIST))
+    parser = add_command(group, "list", "List registration tokens.", show_all, LIST)
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    add_config_option(parser)
     parser = add_command(group, "remove", "Remove a registration token.", remove, REMOVE)
     parser.add_argument("token")
     add_config_option(parser)
@@ -71,7 +75,11 @@ def show_all(arguments: argparse.Namespace) -> int:
     async def work(database: Database) -> list[RegistrationToken]:
         return await RegistrationTokenStore(database).list_tokens()
 
-    for token in with_database(config.load(arguments.config), work):
+    tokens = with_database(config.load(arguments.config), work)
+    if arguments.json:
+        print(json.dumps([asdict(token) for token in tokens], indent=2))
+        return 0
+    for token in tokens:
         uses = "no limit" if token.uses_allowed is None else f"of {token.uses_allowed}"
         until = "for ever" if token.expires_ts is None else f"until {day(token.expires_ts)}"
         print(f"{token.token}  used {token.completed} ({uses}), {until}")

@@ -71,6 +71,7 @@ class ServerNotices:
         self._settings = settings
         self._server_name = server_name
         self._known: dict[str, str] | None = None
+        self._released: set[str] = set()
         self._lock = asyncio.Lock()
         self.sender = UserId(f"@{settings.localpart}:{server_name}")
 
@@ -104,6 +105,8 @@ class ServerNotices:
         """The hook: whoever is spoken to stays. Raises CannotLeaveServerNoticeRoom."""
         if event.type != MEMBER or event.sender != event.state_key or event.content.get("membership") != "leave":
             return
+        if event.room_id in self._released:
+            return
         if (await self._rooms_by_id()).get(event.room_id) == event.sender and await self._accounts.exists(event.sender):
             raise CannotLeaveServerNoticeRoom("You cannot leave the room in which the server speaks to you.")
 
@@ -114,8 +117,7 @@ class ServerNotices:
 
     def release(self, room_id: str) -> None:
         """The room is being closed: its user may leave."""
-        if self._known is not None:
-            self._known.pop(room_id, None)
+        self._released.add(room_id)
 
     def forget_all(self) -> None:
         """Another process may have made rooms."""
@@ -125,7 +127,8 @@ class ServerNotices:
         """The user's room with the server, in which the user is at least invited."""
         async with self._lock:
             for room_id, reader in (await self._rooms_by_id()).items():
-                room = await self._rooms.find(room_id) if reader == user_id else None
+                is_open = reader == user_id and room_id not in self._released
+                room = await self._rooms.find(room_id) if is_open else None
                 if room is not None:
                     if room.membership(user_id) not in ("join", "invite"):
                         await self._memberships.invite(self.sender, room_id, user_id)

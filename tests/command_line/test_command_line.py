@@ -9,6 +9,7 @@ import http.server
 import io
 import json
 import os
+import re
 import socket
 import sqlite3
 import stat
@@ -41,6 +42,41 @@ def init(folder: Path, *options: str) -> int:
         "token add",
         "token list",
         "token remove",
+        "user list",
+        "user show",
+        "user modify",
+        "user password",
+        "user deactivate",
+        "user activate",
+        "user lock",
+        "user unlock",
+        "user suspend",
+        "user unsuspend",
+        "user logout",
+        "user redact",
+        "user rate-limit",
+        "room list",
+        "room show",
+        "room delete",
+        "room purge",
+        "room block",
+        "room unblock",
+        "room join",
+        "room make-admin",
+        "media list",
+        "media show",
+        "media quarantine",
+        "media release",
+        "media protect",
+        "media unprotect",
+        "media delete",
+        "media delete-old",
+        "media purge-remote",
+        "report list",
+        "report show",
+        "report remove",
+        "notice",
+        "export-user",
         "config check",
         "config sample",
     ],
@@ -54,8 +90,21 @@ def test_every_command_teaches_its_use(command: str, capsys: pytest.CaptureFixtu
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     text = build_parser().format_help()
-    for name in ("serve", "init", "demo", "user", "token", "config", "version"):
-        assert f"\n    {name} " in text
+    for name in (
+        "serve",
+        "init",
+        "demo",
+        "user",
+        "room",
+        "media",
+        "token",
+        "report",
+        "notice",
+        "export-user",
+        "config",
+        "version",
+    ):
+        assert re.search(rf"^    {name}\s", text, re.MULTILINE), name
 
 
 def test_version_names_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from homeserver.client_api.media import MediaApi
 from homeserver.http.routing import Auth, BodySize, RateClass, Route
 from homeserver.media.services import MediaServices
@@ -22,7 +24,7 @@ def media_routes(media: MediaServices) -> list[Route]:
     def aliases(path: str) -> tuple[str, ...]:
         return tuple(prefix + path for prefix in old)
 
-    return [
+    rows = [
         Route("POST", f"{v3}/upload", api.upload, USER, UPLOAD, "uploadContent", aliases("/upload"), FILE),
         Route("PUT", f"{v3}/upload{one}", api.upload_to, USER, UPLOAD, "uploadContentToMXC", body=FILE),
         Route("POST", "/_matrix/media/v1/create", api.create, USER, MEDIA_CREATE, "createContent"),
@@ -37,3 +39,4 @@ def media_routes(media: MediaServices) -> list[Route]:
         Route("GET", v3 + named, api.get_frozen, NONE, READ, "getContentOverrideName", aliases(named)),
         Route("GET", v3 + thumbnail, api.get_frozen, NONE, READ, "getContentThumbnail", aliases(thumbnail)),
     ]
+    return [replace(row, token_in_query=False) if row.method == "GET" else row for row in rows]

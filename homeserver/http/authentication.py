@@ -80,10 +80,11 @@ def _masquerade_device(request: Request) -> str | None:
     return None
 
 
-def take_access_token(headers: Mapping[str, str], query: dict[str, list[str]]) -> str | None:
+def take_access_token(headers: Mapping[str, str], query: dict[str, list[str]], *, in_query: bool = True) -> str | None:
     """The bearer token of a request, which leaves `query`, so that nothing later can show it.
 
-    The query parameter is deprecated (v1.11) and still taken. Raises InvalidParam when two different tokens are given.
+    The query parameter is deprecated (v1.11) and still taken, but where `in_query` is False. Raises InvalidParam when
+    two different tokens are given.
     """
     header = headers.get("authorization")
     token: str | None = None
@@ -93,6 +94,8 @@ def take_access_token(headers: Mapping[str, str], query: dict[str, list[str]]) -
             token = rest.strip()
     if "access_token" in query:
         for given in query.pop("access_token"):
+            if not in_query:
+                continue
             if token is not None and given != token:
                 raise InvalidParam("The request carries two different access tokens.")
             token = given

@@ -72,6 +72,8 @@ class Route:
     matches `/state/m.room.name` and `/state/m.room.name/`).
     `cancel_on_disconnect` cancels the handler when the client goes away; None means for GET only, since a write that
     was begun should end one way or the other.
+    `token_in_query`: whether the deprecated query parameter is taken for a token. Addresses of files are copied and
+    sent to others, so they take none (row E09).
     """
 
     method: str
@@ -84,6 +86,7 @@ class Route:
     body: BodySize = BodySize.JSON
     group: RouteGroup = RouteGroup.CLIENT
     cancel_on_disconnect: bool | None = None
+    token_in_query: bool = True
 
     @property
     def is_cancellable(self) -> bool:

@@ -22,6 +22,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 TOO_LARGE = 3
 NO_IMAGE = 4
 MAXIMUM_FRAMES = 300
+DECODED_TIMES = 6
+"""As many times the pixels of the largest image are decoded for all frames of an animation."""
 MAXIMUM_OUTPUT = 16 * 1024 * 1024
 
 
@@ -93,6 +95,9 @@ def animate(
     image: Image.Image, width: int, height: int, method: str, pixels: int
 ) -> tuple[tuple[int, int], bytes] | None:
     """All frames, as WebP; None when there are too many, so that a still picture is made instead."""
+    count: int = getattr(image, "n_frames", 1)
+    if count > MAXIMUM_FRAMES or count * image.width * image.height > DECODED_TIMES * pixels:
+        return None
     frames: list[Image.Image] = []
     durations: list[int] = []
     painted = 0

@@ -37,6 +37,7 @@ def test_the_sample_loads_with_every_setting_switched_on(tmp_path: Path) -> None
     (tmp_path / "secrets" / "mail_password").write_text("the mail server's choice")
     (tmp_path / "secrets" / "s3_secret_access_key").write_text("the object store's choice")
     (tmp_path / "secrets" / "turn_shared_secret").write_text("5f0c0a1e8d7b46f2a9e3d1c7b8046e2f")
+    (tmp_path / "secrets" / "company_client_secret").write_text("the provider's choice")
     (tmp_path / "secrets" / "push_key").write_text("a key of the push provider's choice")
     settings = config.parse(text, folder=tmp_path)
     assert settings.database.url is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 from homeserver.appservice_api.routes import appservice_routes
+from homeserver.client_api.oauth_routes import oauth_routes
 from homeserver.client_api.routes import routes as client_api_routes
 from homeserver.http.routing import Route
 from tests.support.openapi import Operation, all_operations
@@ -103,6 +104,7 @@ def table_routes() -> list[Route]:
     return [
         *client_api_routes(MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock()),
         *appservice_routes(MagicMock(), MagicMock()),
+        *oauth_routes(MagicMock(), MagicMock(), MagicMock()),
     ]
 
 

@@ -225,3 +225,18 @@ async def test_device_that_slept_has_the_keys_of_what_was_said_meanwhile(flow: F
     assert facts["supported"]
     assert facts["dehydrated"]
     assert facts["read"] == "while you slept"
+
+
+@pytest.mark.parametrize("sticky", [False, True])
+async def test_whoever_vanishes_from_a_call_leaves_it_by_a_delayed_event(flow: Flow, sticky: bool) -> None:
+    facts = await flow("call", sticky=sticky)
+    assert facts["who"] == [facts["people"][1]]
+    assert (facts["there"], facts["stays"], facts["waiting"], facts["gone"]) == (True, True, 1, True)
+    assert facts["transports"] == []
+    assert facts["matrixServer"]
+
+
+@pytest.mark.parametrize("sticky", [False, True])
+async def test_whoever_leaves_a_call_is_gone_and_leaves_nothing_waiting(flow: Flow, sticky: bool) -> None:
+    facts = await flow("call_left", sticky=sticky)
+    assert (facts["there"], facts["gone"], facts["waiting"]) == (True, True, 0)

@@ -2,11 +2,13 @@
 // The expectations are in test_matrix_js_sdk.py.
 
 import { ask, client, eventually, given, refused, roomOf, say, sdk, seen, stopAll, until } from "./client.mjs";
+import { calls } from "./calls.mjs";
 import { encryption } from "./encryption.mjs";
 
 const relation = (rel_type, event_id, more = {}) => ({ "m.relates_to": { rel_type, event_id, ...more } });
 
 const flows = {
+    ...calls,
     ...encryption,
 
     async registration() {

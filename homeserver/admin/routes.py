@@ -89,6 +89,7 @@ def _users(users: UserAdminApi, activity: UserActivityApi, row: AdminRoutes) -> 
         row("POST", "/v1/deactivate/{user_id}", users.deactivate),
         row("PUT", "/v1/suspend/{user_id}", users.set_suspended),
         row("POST", "/v1/reset_password/{user_id}", users.reset_password),
+        row("POST", "/v1/account_validity/validity", users.renew),
         row("GET", f"{user}/joined_rooms", activity.list_joined_rooms),
         row("GET", f"{user}/memberships", activity.list_memberships),
         row("GET", f"{user}/sent_invite_count", activity.count_sent_invites),

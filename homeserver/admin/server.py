@@ -21,14 +21,15 @@ class _FeaturesBody(msgspec.Struct):
 class ServerAdminApi:
     """What concerns neither users nor rooms."""
 
-    def __init__(self, version: str, tasks: BackgroundTasks, users: UserServices) -> None:
-        self._version = version
+    def __init__(self, tasks: BackgroundTasks, users: UserServices) -> None:
         self._tasks = tasks
         self._users = users
 
     async def get_version(self, request: Request) -> Response:
         """Halfdoor's own version: this API has Synapse's shapes, and says that it is not Synapse."""
-        return Response({"server_version": f"Halfdoor {self._version}"})
+        from importlib import metadata  # costs memory that servers where nobody asks keep
+
+        return Response({"server_version": f"Halfdoor {metadata.version('halfdoor')}"})
 
     async def list_tasks(self, request: Request) -> Response:
         action, status = query_string(request, "action_name", None), query_string(request, "job_status", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import metadata
 
 from homeserver.admin.access import AdminRoutes
 from homeserver.admin.devices import DeviceAdminApi
@@ -99,7 +98,7 @@ def build_admin_services(
     )
     export = UserExport(db, users, rooms, media, clock, server_name)
     apis = AdminApis(
-        server=ServerAdminApi(metadata.version("halfdoor"), of_rooms.tasks, users),
+        server=ServerAdminApi(of_rooms.tasks, users),
         users=UserAdminApi(db, users, of_users, server_name, clock.now_ms),
         activity=UserActivityApi(db, users, rooms, of_users, of_rooms, server_name),
         devices=DeviceAdminApi(db, users, server_name),

@@ -11,9 +11,8 @@ import json
 import logging
 import shutil
 import tempfile
-import zipfile
 from dataclasses import asdict
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from homeserver.clock import Clock
 from homeserver.http.parsing import query_bool
@@ -31,6 +30,9 @@ from homeserver.storage.media_statistics import MediaStatisticsStore
 from homeserver.storage.pushers import PusherStore
 from homeserver.storage.threepids import ThreepidStore
 from homeserver.users.services import UserServices
+
+if TYPE_CHECKING:
+    import zipfile
 
 PAGE: Final = 500
 
@@ -81,6 +83,8 @@ class UserExport:
         account = await self._users.accounts.find_account(user_id)
         if account is None or domain_of(user_id) != self._server_name:
             raise NotFound("User not found")
+        import zipfile  # costs memory that servers where nobody asks for this keep
+
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             await self._add(archive, "README.txt", README.encode())
             for name, content in (

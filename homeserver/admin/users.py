@@ -65,6 +65,12 @@ class _AdminBody(msgspec.Struct):
     admin: bool
 
 
+class _ValidityBody(msgspec.Struct):
+    user_id: str
+    expiration_ts: int | None = None
+    enable_renewal_emails: bool = True
+
+
 class _SuspendBody(msgspec.Struct):
     suspend: bool
 
@@ -290,6 +296,15 @@ class UserAdminApi:
             account.user_id, body.new_password, keep_device=None, logout_devices=body.logout_devices
         )
         return Response()
+
+    async def renew(self, request: Request) -> Response:
+        """Let an account that would end last for another period, or until a time."""
+        body = parse_body(request, _ValidityBody)
+        await self._get(parse_user_id(body.user_id))
+        end = await self._users.account_validity.renew_by_operator(
+            body.user_id, body.expiration_ts, sends_mails=body.enable_renewal_emails
+        )
+        return Response({"expiration_ts": end})
 
     async def set_admin(self, request: Request) -> Response:
         account = await self._account(request)

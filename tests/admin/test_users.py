@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.support.server import PASSWORD, SERVER_NAME, Server, User
+from homeserver.users.account_validity import ValiditySettings
+from tests.support.server import PASSWORD, SERVER_NAME, Server, User, open_server, server_settings
 
 V1 = "/_synapse/admin/v1"
 V2 = "/_synapse/admin/v2"
@@ -299,3 +301,35 @@ async def test_registration_tokens_are_kept(server: Server, admin: User) -> None
     await admin.request("DELETE", f"{path}/{made['token']}")
     for method in ("GET", "DELETE"):
         assert (await admin.request(method, f"{path}/{made['token']}")).status == 404
+
+
+async def test_accounts_are_renewed_where_they_end() -> None:
+    validity = replace(server_settings().users, validity=ValiditySettings(period_days=30))
+    server = open_server(settings=server_settings(users=validity))
+    admin, alice = await server.register("admin", admin=True), await server.register("alice")
+    path = f"{V1}/account_validity/validity"
+    renewed = await admin.post(path, {"user_id": alice.user_id})
+    assert renewed == {"expiration_ts": server.clock.now_ms() + 30 * 24 * 3600 * 1000}
+    until = server.clock.now_ms() + 1000
+    assert await admin.post(path, {"user_id": alice.user_id, "expiration_ts": until}) == {"expiration_ts": until}
+    assert (await admin.request("POST", path, {"user_id": user_id("nobody")})).status == 404
+    await server.close()
+
+
+async def test_accounts_that_do_not_end_are_not_renewed(server: Server, admin: User) -> None:
+    answer = await admin.request("POST", f"{V1}/account_validity/validity", {"user_id": admin.user_id})
+    assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+
+
+async def test_external_identities_are_linked_and_found(server: Server, admin: User) -> None:
+    for name in ("alice", "bob"):
+        await server.register(name)
+    identity = {"auth_provider": "https://idp.example.org", "external_id": "sub 1"}
+    path = f"{V2}/users/{user_id('alice')}"
+    assert (await admin.put(path, {"external_ids": [identity]}))["external_ids"] == [identity]
+    found = f"{V1}/auth_providers/https%3A%2F%2Fidp.example.org/users/sub%201"
+    assert await admin.get(found) == {"user_id": user_id("alice")}
+    taken = await admin.request("PUT", f"{V2}/users/{user_id('bob')}", {"external_ids": [identity]})
+    assert (taken.status, taken.json["errcode"]) == (400, "M_USER_IN_USE")
+    assert (await admin.put(path, {"external_ids": []}))["external_ids"] == []
+    assert (await admin.request("GET", found)).status == 404

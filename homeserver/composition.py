@@ -222,6 +222,7 @@ def build(
         users.forget_all()
         encryption.forget_all()
         sync.user_rooms.forget_all()
+        sync.sliding.forget_all()
         push.forget_all()
         stream.foreign_position(new)
         notifier.wake_all()

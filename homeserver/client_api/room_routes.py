@@ -16,6 +16,7 @@ from homeserver.client_api.reports import ReportApi
 from homeserver.client_api.rooms import RoomApi
 from homeserver.client_api.search import SearchApi
 from homeserver.client_api.services import Services
+from homeserver.client_api.sliding_sync import SlidingSyncApi
 from homeserver.client_api.sync import SyncApi
 from homeserver.client_api.third_party import ThirdPartyApi
 from homeserver.client_api.thread_subscriptions import ThreadSubscriptionApi
@@ -28,6 +29,7 @@ from homeserver.sync.services import SyncServices
 
 NONE, OPTIONAL, USER, GUEST, ADMIN, APPSERVICE = Auth
 UNLIMITED = RateClass.NONE
+SLIDING_SYNC = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 READ, MESSAGE, JOIN, INVITE = RateClass.READ, RateClass.MESSAGE, RateClass.JOIN, RateClass.INVITE
 
 
@@ -116,7 +118,11 @@ def receipt_routes(services: Services, rooms: RoomServices) -> list[Route]:
 
 def sync_routes(services: Services, sync: SyncServices) -> list[Route]:
     api = SyncApi(sync, services.users.filters)
-    return [v3("GET", "/sync", api.get_sync, GUEST, UNLIMITED, "sync")]
+    sliding = SlidingSyncApi(sync)
+    return [
+        v3("GET", "/sync", api.get_sync, GUEST, UNLIMITED, "sync"),
+        Route("POST", SLIDING_SYNC, sliding.post_sync, GUEST, UNLIMITED, cancel_on_disconnect=True),
+    ]
 
 
 def relation_routes(services: Services, rooms: RoomServices) -> list[Route]:

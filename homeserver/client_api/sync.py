@@ -14,7 +14,9 @@ from homeserver.sync.services import SyncServices
 from homeserver.users.filters import Filters
 
 
-class _Presence(enum.Enum):
+class SyncPresence(enum.Enum):
+    """`set_presence` of every kind of sync."""
+
     ONLINE = "online"
     UNAVAILABLE = "unavailable"
     OFFLINE = "offline"
@@ -30,7 +32,7 @@ class SyncApi:
 
     async def get_sync(self, request: Request) -> Response:
         since = query_string(request, "since", None)
-        presence = query_enum(request, "set_presence", _Presence.ONLINE, _Presence)
+        presence = query_enum(request, "set_presence", SyncPresence.ONLINE, SyncPresence)
         stable = query_bool(request, "use_state_after", False)
         unstable = query_bool(request, "org.matrix.msc4222.use_state_after", False)
         wanted = SyncRequest(

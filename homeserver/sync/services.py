@@ -13,10 +13,17 @@ from homeserver.rooms.services import RoomServices
 from homeserver.storage.database import Database
 from homeserver.storage.purges import PurgeStore
 from homeserver.storage.receipts import ReceiptStore
+from homeserver.storage.sliding_sync import SlidingSyncStore
 from homeserver.stream import Stream
 from homeserver.sync.initial_sync import InitialSync
 from homeserver.sync.lazy_members import LazyMembers
 from homeserver.sync.room_window import RoomWindows
+from homeserver.sync.sliding.activity import RoomActivity
+from homeserver.sync.sliding.connections import Connections
+from homeserver.sync.sliding.extensions import ExtensionSections
+from homeserver.sync.sliding.lists import RoomLists
+from homeserver.sync.sliding.rooms import RoomAnswers
+from homeserver.sync.sliding.sliding_sync import SlidingSync
 from homeserver.sync.streams import Section
 from homeserver.sync.streams.account_data import AccountDataSection
 from homeserver.sync.streams.deleted_rooms import DeletedRoomSection
@@ -57,6 +64,7 @@ class SyncServices:
     invites: InviteSection
     initial_sync: InitialSync
     notifications: Notifications
+    sliding: SlidingSync
 
 
 def build_sync_services(
@@ -98,9 +106,14 @@ def build_sync_services(
     )
     invites = InviteSection(rooms.live, users.invite_permissions)
     to_device = ToDeviceSection(users.to_device, stream)
+    typing = TypingSection(rooms.typing)
+    device_lists = DeviceListSection(
+        users.device_lists, encryption.cross_signing_store, rooms.live, rooms.store, windows, stream
+    )
+    key_counts = KeyCountSection(encryption.key_counts)
     sections: list[Section] = [
         ReceiptSection(rooms.receipts, stream),
-        TypingSection(rooms.typing),
+        typing,
         AccountDataSection(users.account_data, stream),
         PresenceSection(users.presence, rooms.live, rooms.store, stream),
         joined,
@@ -126,10 +139,8 @@ def build_sync_services(
         typing=rooms.typing,
         account_data=users.account_data,
         to_device=to_device,
-        device_lists=DeviceListSection(
-            users.device_lists, encryption.cross_signing_store, rooms.live, rooms.store, windows, stream
-        ),
-        key_counts=KeyCountSection(encryption.key_counts),
+        device_lists=device_lists,
+        key_counts=key_counts,
         lazy_members=lazy_members,
         sections=sections,
     )
@@ -146,4 +157,45 @@ def build_sync_services(
         rules_of=users.push_rules.rules_of,
         threads=rooms.thread_subscriptions,
     )
-    return SyncServices(settings, sync, user_rooms, windows, counts, invites, initial_sync, notifications)
+    store = SlidingSyncStore(db)
+    activity = RoomActivity(rooms.live, store, stream)
+    connections = Connections(db, store, clock)
+    users.hooks.device_removed.append(connections.remove_device)
+    sliding = SlidingSync(
+        sync=sync,
+        polls=polls,
+        stream=stream,
+        connections=connections,
+        activity=activity,
+        lists=RoomLists(
+            rooms=rooms.live,
+            visibility=rooms.visibility,
+            activity=activity,
+            account_data=users.account_data,
+            permissions=users.invite_permissions,
+            stream=stream,
+            events_max=settings.timeline_limit_max,
+        ),
+        answers=RoomAnswers(
+            rooms=rooms.live,
+            events=rooms.events,
+            windows=windows,
+            visibility=rooms.visibility,
+            counts=counts,
+            joined=joined,
+            invites=invites,
+        ),
+        extensions=ExtensionSections(
+            to_device=to_device,
+            device_lists=device_lists,
+            key_counts=key_counts,
+            typing=typing,
+            receipts=rooms.receipts,
+            account_data=users.account_data,
+            threads=rooms.thread_subscriptions,
+            stream=stream,
+        ),
+        live=rooms.live,
+        receipts=receipts,
+    )
+    return SyncServices(settings, sync, user_rooms, windows, counts, invites, initial_sync, notifications, sliding)

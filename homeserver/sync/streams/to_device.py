@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from homeserver.rooms.tokens import StreamToken
 from homeserver.stream import Change, Stream
 from homeserver.sync.request import SyncRun
-from homeserver.users.to_device import ToDevice
+from homeserver.users.to_device import PAGE, ToDevice
 
 DEVICES: Final = 50_000
 
@@ -37,10 +37,18 @@ class ToDeviceSection:
         after = 0 if run.request.is_lost else run.after  # whatever waits has not been seen, as far as anybody knows
         if after and not self._stream.changed_since(Change.TO_DEVICE, run.user_id, after):
             return
-        messages, read_to = await self._to_device.list_messages(run.user_id, device_id, after, run.now.position)
+        messages, read_to = await self.messages(run.user_id, device_id, after, run.now.position)
         if messages:
-            self._acknowledged.discard((run.user_id, device_id))
             run.response["to_device"] = {"events": messages}
         if read_to < run.now.position:
             # There are more than one answer holds: the next one begins where this one stopped.
             run.now = StreamToken(read_to, run.now.typing)
+
+    async def messages(
+        self, user_id: str, device_id: str, after: int, up_to: int, limit: int = PAGE
+    ) -> tuple[list[dict[str, Any]], int]:
+        """(messages of (after, up_to], the place to go on from)."""
+        messages, read_to = await self._to_device.list_messages(user_id, device_id, after, up_to, limit)
+        if messages:
+            self._acknowledged.discard((user_id, device_id))
+        return messages, read_to

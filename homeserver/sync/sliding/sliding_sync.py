@@ -1,0 +1,202 @@
+"""Sliding sync: the rooms that a client looks at, newest first, and of each what it asked for and does not have yet.
+
+An answer is made in steps: which rooms there are and which of them the request means (`lists.py`); of those that have
+news what is new (`rooms.py`); what stands beside them (`extensions.py`); and what the client has with it
+(`connections.py`). Spec: MSC4186, in the form of `org.matrix.simplified_msc3575`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from homeserver.protocol.errors import UnknownPos
+from homeserver.rooms.live_room import LiveRooms
+from homeserver.storage.receipts import Receipt, ReceiptStore
+from homeserver.storage.sliding_sync import ConnectionKey
+from homeserver.stream import Change, Stream
+from homeserver.sync.request import SyncRequest, SyncRun
+from homeserver.sync.sliding.activity import RoomActivity
+from homeserver.sync.sliding.connections import LIVE, Connection, Connections, Place, Sent, SentRoom
+from homeserver.sync.sliding.extensions import ExtensionsAnswer, ExtensionSections, Look
+from homeserver.sync.sliding.lists import RoomLists, Selection
+from homeserver.sync.sliding.request import Extensions, SlidingSyncRequest
+from homeserver.sync.sliding.rooms import RoomAnswer, RoomAnswers, RoomTask
+from homeserver.sync.sync import Sync
+from homeserver.sync.waiting import LongPolls
+
+_COUNTS = frozenset({"notification_count", "highlight_count"})
+
+
+@dataclass(slots=True)
+class _Found:
+    """One look."""
+
+    run: SyncRun
+    chosen: Selection
+    rooms: dict[str, Any]
+    extensions: ExtensionsAnswer
+    added: Sent
+
+
+class SlidingSync:
+    """Answers sliding sync."""
+
+    def __init__(
+        self,
+        *,
+        sync: Sync,
+        polls: LongPolls,
+        stream: Stream,
+        connections: Connections,
+        activity: RoomActivity,
+        lists: RoomLists,
+        answers: RoomAnswers,
+        extensions: ExtensionSections,
+        live: LiveRooms,
+        receipts: ReceiptStore,
+    ) -> None:
+        self._sync = sync
+        self._polls = polls
+        self._stream = stream
+        self.connections = connections
+        self._activity = activity
+        self._lists = lists
+        self._answers = answers
+        self._extensions = extensions
+        self._live = live
+        self._receipts = receipts
+
+    async def sync(self, request: SlidingSyncRequest) -> dict[str, Any]:
+        """The answer's body. Waits up to `timeout_ms` while there is nothing new. Raises UnknownPos, InvalidParam."""
+        request.body.check()
+        requester, body = request.requester, request.body
+        key = ConnectionKey(requester.user_id, requester.device_id or "", body.conn_id or "")
+        place = None if request.pos is None else Place.parse(request.pos)
+        if place is not None and place.stream.position > self._stream.position:
+            raise UnknownPos("This position is of a time that is gone; begin anew.")
+        connection = self.connections.begin(key) if place is None else await self.connections.resume(key, place)
+        connection.turn += 1
+        turn = connection.turn
+        extensions = body.extensions or Extensions()
+        await self._extensions.acknowledge(requester.user_id, requester.device_id, extensions)
+
+        async def look() -> tuple[_Found, bool]:
+            found = await self._look(request, connection, place, extensions)
+            is_over = connection.turn != turn
+            return found, bool(place is None or found.rooms or found.extensions.is_news or is_over)
+
+        async with self._polls.present(requester, request.set_presence):
+            found = await self._polls.wait(requester.user_id, request.timeout_ms, look)
+        if connection.turn != turn and request.pos is not None:
+            # The client has asked again meanwhile, so that nobody reads this answer; nothing may follow from it.
+            return {"pos": request.pos, "lists": {}, "rooms": {}, "extensions": {}}
+        number = await self.connections.answer(connection, found.added, is_new=place is None)
+        return {
+            "pos": str(Place(found.run.now, number)),
+            "lists": found.chosen.lists,
+            "rooms": found.rooms,
+            "extensions": found.extensions.body,
+        }
+
+    def forget_all(self) -> None:
+        """Drop what is in memory: another process may have changed anything."""
+        self.connections.forget_all()
+        self._activity.forget_all()
+        self._lists.forget_all()
+
+    async def _look(
+        self, request: SlidingSyncRequest, connection: Connection, place: Place | None, extensions: Extensions
+    ) -> _Found:
+        sent = connection.confirmed
+        since = None if place is None else place.stream
+        run = await self._sync.begin(SyncRequest(request.requester, since=since))
+        chosen = await self._lists.select(run, request.body, sent)
+        added = Sent()
+        own = await self._own_receipts(run)
+        answers = await self._room_answers(run, chosen, sent, added, own)
+        self._note_unsent(run, chosen, sent, added, own)
+        rooms = {room_id: answer.body for room_id, answer in answers.items() if answer.body is not None}
+        found = await self._extensions.answer(extensions, Look(run, chosen, answers, sent, added))
+        return _Found(run, chosen, rooms, found, added)
+
+    async def _own_receipts(self, run: SyncRun) -> dict[str, list[Receipt]] | None:
+        """The reader's receipts by room, where they are of use; None where they have not changed."""
+        if not run.is_initial and not self._stream.changed_since(Change.PRIVATE_RECEIPTS, run.user_id, run.after):
+            return None
+        found: dict[str, list[Receipt]] = {}
+        for receipt in await self._receipts.list_own(run.user_id):
+            found.setdefault(receipt.room_id, []).append(receipt)
+        return found
+
+    async def _room_answers(
+        self,
+        run: SyncRun,
+        chosen: Selection,
+        sent: Sent,
+        added: Sent,
+        own: Mapping[str, list[Receipt]] | None,
+    ) -> dict[str, RoomAnswer]:
+        """Of the rooms that the request means, those that have news; what the client has of them is noted."""
+        due: list[tuple[str, SentRoom | None, int | None, bool]] = []
+        for room_id, wanted in chosen.wanted.items():
+            before = sent.room(room_id)
+            after = None if before is None else (run.after if before.place == LIVE else before.place)
+            read = after is not None and own is not None and any(one.position > after for one in own.get(room_id, ()))
+            if (
+                before is None
+                or after is None
+                or chosen.activity[room_id] > after
+                or chosen.rooms[room_id].position > after
+                or read
+                or before.is_direct != (room_id in chosen.direct)
+                or wanted.events > before.events
+                or not (wanted.state is before.state or wanted.state.is_within(before.state))
+            ):
+                due.append((room_id, before, after, read))
+            elif before.place != LIVE or wanted.state != before.state:
+                added.rooms[room_id] = replace(before, place=LIVE, state=wanted.state)
+        bumps = await self._bumps(chosen, [room_id for room_id, _, _, _ in due])
+        found: dict[str, RoomAnswer] = {}
+        for room_id, before, after, read in due:
+            task = RoomTask(
+                membership=chosen.rooms[room_id],
+                wanted=chosen.wanted[room_id],
+                sent=before,
+                after=after,
+                is_direct=room_id in chosen.direct,
+                known_members=sent.members.get(room_id, {}),
+                bump=bumps.get(room_id, 0),
+                own_receipts=None if own is None else own.get(room_id, []),
+            )
+            answer = found[room_id] = await self._answers.of_room(run, task)
+            if answer.sent != before:
+                added.rooms[room_id] = answer.sent
+            if answer.flushes:
+                added.flushed.add(room_id)
+            if answer.members:
+                added.members[room_id] = answer.members
+            if answer.body is not None and not read and answer.body.keys() <= _COUNTS and not run.is_initial:
+                answer.body = None  # what happened is nothing that the reader sees
+        return found
+
+    async def _bumps(self, chosen: Selection, room_ids: list[str]) -> dict[str, int]:
+        joined = [room_id for room_id in room_ids if chosen.rooms[room_id].membership == "join"]
+        rooms = [room for room_id in joined if (room := await self._live.find(room_id)) is not None]
+        return await self._activity.bumped(rooms)
+
+    def _note_unsent(
+        self, run: SyncRun, chosen: Selection, sent: Sent, added: Sent, own: Mapping[str, list[Receipt]] | None
+    ) -> None:
+        """Rooms that the client has, that changed, and that this answer does not tell of: it has them as they were."""
+        for room_id, before in sent.rooms.items():
+            if before is None or before.place != LIVE or room_id in chosen.wanted:
+                continue
+            membership = chosen.rooms.get(room_id)
+            if membership is None:
+                added.rooms[room_id] = None  # forgotten by its user, or deleted
+                continue
+            read = own is not None and any(one.position > run.after for one in own.get(room_id, ()))
+            if max(chosen.activity[room_id], membership.position) > run.after or read:
+                added.rooms[room_id] = replace(before, place=run.after)

@@ -13,6 +13,7 @@ UNSTABLE_FEATURES = dict.fromkeys(
     (
         "com.beeper.msc4169",
         "fi.mau.msc2659.stable",
+        "org.matrix.e2e_cross_signing",
         "org.matrix.msc2285.stable",
         "org.matrix.msc2432",
         "org.matrix.msc3440.stable",

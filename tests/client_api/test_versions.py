@@ -22,6 +22,7 @@ async def test_versions_are_those_of_the_specification(server: UserServer) -> No
     assert versions["versions"][0] == "r0.6.1"
     assert versions["versions"][1:] == [f"v1.{minor}" for minor in range(1, 20)]
     assert versions["unstable_features"]["org.matrix.msc3814"] is True
+    assert versions["unstable_features"]["org.matrix.e2e_cross_signing"] is True, "Element makes keys only where it is"
     server = open_user_server(facts=FACTS)
     features = (await server.get("/_matrix/client/versions")).json["unstable_features"]
     assert (features["org.matrix.msc3814"], features["org.example.feature"]) == (True, True)

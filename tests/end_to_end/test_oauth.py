@@ -1,0 +1,144 @@
+"""matrix-js-sdk logs in by the OAuth 2.0 API at a running server, with a person at the pages in headless Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import KIND
+from tests.support.browser import Page, chromium
+from tests.support.server_process import Account, ServerProcess
+
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(KIND != "halfdoor", reason="Synapse alone has no OAuth 2.0 API"),
+]
+
+FOLDER = Path(__file__).with_name("js")
+FLOW_SECONDS = 60
+Person = Callable[[str], Awaitable[str]]
+
+
+@contextlib.asynccontextmanager
+async def callback_page() -> AsyncIterator[str]:
+    """What a native app listens on while it waits for its answer."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone"
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/callback"
+    finally:
+        server.close()
+
+
+async def play(node: str, server: ServerProcess, name: str, person: Person, **more: Any) -> dict[str, Any]:
+    """One flow of oauth.mjs; `person` opens an address and says where they ended."""
+    given = {"baseUrl": server.base_url, **more}
+    process = await asyncio.create_subprocess_exec(
+        node,
+        "oauth.mjs",
+        name,
+        json.dumps(given),
+        cwd=FOLDER,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        async with asyncio.timeout(FLOW_SECONDS):
+            async for line in process.stdout:
+                if not line.startswith(b"{"):
+                    continue  # the library prints now and then
+                said = json.loads(line)
+                assert "failure" not in said, said["failure"]
+                if "facts" in said:
+                    facts: dict[str, Any] = said["facts"]
+                    return facts
+                process.stdin.write(f"{await person(said['open'])}\n".encode())
+                await process.stdin.drain()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        _, complaint = await process.communicate()
+    raise AssertionError(f"the flow ended without a word: {complaint.decode()[-2000:]}")
+
+
+async def fill_in(page: Page, **values: str) -> None:
+    """Type into the fields of the page's first form and send it, as a person does."""
+    for name, value in values.items():
+        await page.evaluate(f"document.forms[0].elements[{json.dumps(name)}].focus()")
+        await page.evaluate(f"document.forms[0].elements[{json.dumps(name)}].value = ''")
+        await page.type(value)
+    await page.evaluate("window.__old = true")
+    await page.evaluate("document.forms[0].querySelector('button').click()")
+    await page.wait_for("!window.__old && document.readyState === 'complete'")
+
+
+@pytest.mark.parametrize("mode", ["fragment", "query"])
+async def test_an_app_logs_in_refreshes_and_logs_out(
+    node: str, server: ServerProcess, person: Callable[[str], Account], tmp_path: Path, mode: str
+) -> None:
+    account = person("oauth")
+    async with chromium(tmp_path) as browser, callback_page() as callback:
+        page = await browser.open(stranger=True)
+
+        async def allow(url: str) -> str:
+            await page.go(url)
+            await fill_in(page, user=account.user_id, password=account.password)
+            assert account.user_id in await page.evaluate("document.body.innerText")
+            assert "End to end" in await page.evaluate("document.body.innerText")
+            assert await page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "448px"
+            await fill_in(page)
+            return str(await page.evaluate("location.href"))
+
+        facts = await play(node, server, "code", allow, callback=callback, mode=mode)
+        assert facts["state"] == "the-state"
+        assert facts["first"] == facts["second"] == [account.user_id, facts["asked"]]
+        assert facts["after"] == "M_UNKNOWN_TOKEN"
+        assert "org.matrix.cross_signing_reset" in facts["actions"]
+        assert page.errors == []
+
+
+async def test_a_device_without_a_browser_logs_in(
+    node: str, server: ServerProcess, person: Callable[[str], Account], tmp_path: Path
+) -> None:
+    account = person("device")
+    async with chromium(tmp_path) as browser:
+        page = await browser.open(stranger=True)
+
+        async def allow(url: str) -> str:
+            await page.go(url)
+            await fill_in(page, user=account.user_id, password=account.password)
+            await fill_in(page)
+            assert "connected" in await page.evaluate("document.title")
+            return str(await page.evaluate("location.href"))
+
+        facts = await play(node, server, "device", allow)
+        assert facts["who"] == [account.user_id, facts["asked"]]
+
+
+async def test_two_devices_meet_for_a_qr_code(node: str, server: ServerProcess) -> None:
+    async def nobody(url: str) -> str:
+        raise AssertionError("nobody is asked anything")
+
+    facts = await play(node, server, "rendezvous", nobody)
+    assert facts["heard"] == ["hello", "hello back"]
+    assert len(facts["failures"]) == 1

@@ -4,12 +4,14 @@
 import { ask, client, eventually, given, refused, roomOf, say, sdk, seen, stopAll, until } from "./client.mjs";
 import { calls } from "./calls.mjs";
 import { encryption } from "./encryption.mjs";
+import { media } from "./media.mjs";
 
 const relation = (rel_type, event_id, more = {}) => ({ "m.relates_to": { rel_type, event_id, ...more } });
 
 const flows = {
     ...calls,
     ...encryption,
+    ...media,
 
     async registration() {
         const fresh = sdk.createClient({ baseUrl: given.baseUrl });

@@ -29,6 +29,8 @@ GIVE_UP_MS: Final = 24 * 60 * 60 * 1000
 KEPT: Final = 500
 """The newest that wait for one pusher that does not answer."""
 READ: Final = 100
+LOOK_AT_ONCE: Final = 10
+"""Pushers whose rows are looked up at a time: what many tasks ask of the database, others wait for."""
 FIRST_RETRY_SECONDS: Final = 1.0
 LAST_RETRY_SECONDS: Final = 3600.0
 DATABASE_RETRY_SECONDS: Final = 5.0
@@ -105,6 +107,7 @@ class Deliveries:
         self._more: set[PusherKey] = set()
         self._nudges: dict[PusherKey, asyncio.Event] = {}
         self._runs = False
+        self._looking = asyncio.Semaphore(LOOK_AT_ONCE)
         self.outcomes: Counter[str] = Counter()
 
     @property
@@ -165,7 +168,10 @@ class Deliveries:
         if pusher is None:
             await self._db.write(lambda txn: self._queue.remove_all_pushes(txn, key))
             return False
-        waiting = await self._queue.list_pushes(key, READ)
+        async with self._looking:
+            waiting = await self._queue.list_pushes(key, READ)
+            may_receive = bool(waiting) and await self._recipients.may_receive(pusher)
+            progress = await self._queue.find_progress(key)
         if not waiting:
             return False
         now = self._clock.now_ms()
@@ -175,11 +181,10 @@ class Deliveries:
         if pusher.kind == EMAIL and len(waiting) == READ:  # an e-mail tells of the newest, and of all in one
             await self._db.write(lambda txn: self._queue.trim(txn, key, before_ts=0, newest=READ - 1))
             return True
-        if not await self._recipients.may_receive(pusher):
+        if not may_receive:
             self.outcomes["suppressed"] += len(waiting)
             await self._db.write(lambda txn: self._queue.remove_all_pushes(txn, key))
             return False
-        progress = await self._queue.find_progress(key)
         if progress.failures and progress.next_try_ts > now:
             await self._wait(key, progress.next_try_ts)
             return True

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -28,8 +29,8 @@ from homeserver.storage.pushers import Pusher
 PATH: Final = "/_matrix/push/v1/notify"
 TIMEOUT_SECONDS: Final = 30.0
 MAX_ANSWER_BYTES: Final = 64 * 1024
-AT_ONCE: Final = 10
-"""Requests to one gateway at a time."""
+AT_ONCE: Final = 20
+"""Notifications that one gateway is told at a time."""
 EVENT_ID_ONLY: Final = "event_id_only"
 
 
@@ -54,10 +55,25 @@ class HttpPushes:
         self._includes_content = includes_content
         self._own = own
         self._own_url = own_url
-        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def deliver(self, pusher: Pusher, waiting: list[QueuedPush], progress: PushProgress) -> Outcome:
         """The oldest of what waits, unless it was read in the meantime."""
+        url = data_of(pusher).get("url")
+        if not isinstance(url, str) or urlsplit(url).path != PATH:
+            return Rejected("its URL is none of a push gateway")
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        turn = self._turns.get(origin)
+        if turn is None:
+            turn = self._turns[origin] = asyncio.Semaphore(AT_ONCE)
+        # A room may have thousands of members: not all of them ask the database at once.
+        async with turn:
+            return await self._deliver(pusher, url, origin, waiting, progress)
+
+    async def _deliver(
+        self, pusher: Pusher, url: str, origin: str, waiting: list[QueuedPush], progress: PushProgress
+    ) -> Outcome:
         push = waiting[0]
         unread: UnreadEvent | None = None
         if push.event_id:
@@ -70,7 +86,7 @@ class HttpPushes:
         if unread is None and (badge is None or badge == progress.badge):
             return Delivered((push.position,), was_sent=False)
         body = self._body(pusher, unread, badge)
-        failed = await self._send(pusher, body)
+        failed = await self._send(pusher, url, origin, body)
         return Delivered((push.position,), badge=badge) if failed is None else failed
 
     def _body(self, pusher: Pusher, unread: UnreadEvent | None, badge: int | None) -> dict[str, Any]:
@@ -94,30 +110,25 @@ class HttpPushes:
                 device["tweaks"] = tweaks(unread.actions)
         return {**body, "devices": [device]}
 
-    async def _send(self, pusher: Pusher, notification: dict[str, Any]) -> Failed | Rejected | None:
-        url = data_of(pusher).get("url")
-        if not isinstance(url, str) or urlsplit(url).path != PATH:
-            return Rejected("its URL is none of a push gateway")
+    async def _send(
+        self, pusher: Pusher, url: str, origin: str, notification: dict[str, Any]
+    ) -> Failed | Rejected | None:
         if self._own is not None and url == self._own_url and self._own.serves(pusher.app_id):
             try:
                 rejected: Any = await self._own.notify(notification)
             except OwnGatewayFailed as error:
                 return Failed(str(error), error.retry_after)
             return Rejected("its provider does not know it") if pusher.pushkey in rejected else None
-        parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        turn = self._turns.setdefault(origin, asyncio.Semaphore(AT_ONCE))
         try:
-            async with turn:
-                answer = await self._outbound.request(
-                    "POST",
-                    url,
-                    headers={"Content-Type": "application/json"},
-                    body=msgspec.json.encode({"notification": notification}),
-                    timeout=TIMEOUT_SECONDS,
-                    max_bytes=MAX_ANSWER_BYTES,
-                    trusted=origin in self._trusted,
-                )
+            answer = await self._outbound.request(
+                "POST",
+                url,
+                headers={"Content-Type": "application/json"},
+                body=msgspec.json.encode({"notification": notification}),
+                timeout=TIMEOUT_SECONDS,
+                max_bytes=MAX_ANSWER_BYTES,
+                trusted=origin in self._trusted,
+            )
         except OutboundFailed as error:
             return Failed(str(error))
         if not 200 <= answer.status < 300:

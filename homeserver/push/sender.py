@@ -31,6 +31,8 @@ from homeserver.users.pushers import HTTP
 from homeserver.users.services import UserServices
 
 BATCH: Final = 100
+AT_ONCE: Final = 100
+"""Members of a room that are looked at before others have their turn."""
 KEPT_PLACE_EVERY: Final = 1_000
 """After how many positions without notifications the place is written down."""
 RETRY_SECONDS: Final = 5.0
@@ -131,7 +133,6 @@ class PushSender:
         rows: Rows = []
         for stored in events:
             rows += await self._rows_of(stored)
-            await asyncio.sleep(0)  # a room may have many members
         rows += await self._badges(place, up_to)
         if rows or up_to - self._kept >= KEPT_PLACE_EVERY:
             if not await self._db.write(lambda txn: self._write(txn, up_to, rows)):
@@ -168,7 +169,9 @@ class PushSender:
         flattened = EventForPush(event, member_count=room.joined_count, levels=room.power_levels)
         now = self._clock.now_ms()
         rows: Rows = []
-        for user_id in candidates:
+        for number, user_id in enumerate(candidates):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
             name = None if user_id not in members else members[user_id].event.content.get("displayname")
             follows = await self._rooms.thread_subscriptions.state_of(user_id, stored)
             actions = compile_rules(rules[user_id]).evaluate(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from homeserver.client_api.versions import UNSTABLE_FEATURES
-from tests.support.server import Server, open_server
+from tests.oauth.apps import open_oauth_server
+from tests.support.server import Server
 
 TABLE = Path(__file__).parents[2] / "docs/msc.md"
 PACK = {"images": {"party": {"url": "mxc://halfdoor.test/party", "usage": ["emoticon"]}}, "pack": {"display_name": "P"}}
@@ -17,7 +18,7 @@ PACK = {"images": {"party": {"url": "mxc://halfdoor.test/party", "usage": ["emot
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    running = open_server()
+    running = open_oauth_server()  # as the default settings have it
     yield running
     await running.close()
 

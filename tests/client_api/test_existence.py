@@ -10,6 +10,7 @@ from homeserver.http.routing import Router
 from tests.support.server import SERVER_NAME, V1, V3, Server, open_server
 
 MISSING = f"!missing:{SERVER_NAME}"
+THREAD = "/_matrix/client/unstable/io.element.msc4306/rooms/{room}/thread/{event}/subscription"
 
 ASKED: list[tuple[str, str, Any]] = [
     ("POST", "/join/{room}", {}),
@@ -56,6 +57,12 @@ ASKED: list[tuple[str, str, Any]] = [
     ("GET", f"/user/@bob:{SERVER_NAME}/rooms/{{room}}/tags", ...),
     ("GET", f"/user/@bob:{SERVER_NAME}/rooms/{{room}}/account_data/org.x", ...),
     ("PUT", "/directory/list/room/{room}", {"visibility": "public"}),
+    ("PUT", "/rooms/{room}/send/m.room.message/t4?org.matrix.msc4140.delay=1", {"body": "x"}),
+    ("PUT", "/rooms/{room}/state/m.room.name?org.matrix.msc4140.delay=1", {"name": "x"}),
+    ("GET", THREAD, ...),
+    ("PUT", THREAD, {}),
+    ("PUT", THREAD, {"automatic": "{event}"}),
+    ("DELETE", THREAD, ...),
 ]
 
 ELSEWHERE = {
@@ -101,9 +108,14 @@ async def test_G12_a_room_that_exists_is_told_from_none_by_nobody(
 
 async def test_G12_every_endpoint_with_a_room_in_its_path_is_asked(server: Server) -> None:
     router = Router(server.homeserver.client_routes)
-    asked = set()
+    asked: set[Any] = set()
     for method, path, _ in ASKED:
         full = filled(path, MISSING, "$event").split("?")[0]
-        asked.add(router.match(method, full if full.startswith("/_") else V3 + full).route.operation)
-    rooms = {route.operation for route in router.routes if "{room_id" in route.path and route.path not in ELSEWHERE}
+        route = router.match(method, full if full.startswith("/_") else V3 + full).route
+        asked.add(route.operation or (route.method, route.path))
+    rooms = {
+        route.operation or (route.method, route.path)
+        for route in router.routes
+        if "{room_id" in route.path and route.path not in ELSEWHERE
+    }
     assert rooms - asked == set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from signedjson.types import SigningKey
 
@@ -29,6 +29,7 @@ from homeserver.client_api.unsubscribing import UnsubscribePage
 from homeserver.client_api.versions import PublicFacts
 from homeserver.client_api.voip import TurnSettings
 from homeserver.clock import Clock
+from homeserver.encryption.remote import RemoteKeys
 from homeserver.encryption.services import EncryptionServices, build_encryption_services
 from homeserver.hooks import Hooks
 from homeserver.http.authentication import Authenticator, BearerAuthenticator
@@ -42,6 +43,7 @@ from homeserver.oauth.services import OAuthServices, OAuthSettings, build_oauth_
 from homeserver.outbound.client import NoOutbound, Outbound
 from homeserver.push.services import PushServices, PushSettings, build_push_services
 from homeserver.rooms.following_users import follow_users
+from homeserver.rooms.remote import RemoteServers
 from homeserver.rooms.services import RoomServices, RoomSettings, build_room_services
 from homeserver.sso.services import SsoServices, build_sso_services
 from homeserver.sso.settings import ProviderSettings
@@ -70,6 +72,10 @@ class ServerSettings:
     push: PushSettings = field(default_factory=PushSettings)
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
     identity_providers: tuple[ProviderSettings, ...] = ()
+
+
+class Remote(RemoteServers, RemoteKeys, Protocol):
+    """Other servers, as far as a homeserver asks them; federation/ implements it."""
 
 
 @dataclass(slots=True)
@@ -131,9 +137,11 @@ def build(
     appservice_calls: AppserviceCalls | None = None,
     mailer: Mailer | None = None,
     outbound: Outbound | None = None,
+    remote: Remote | None = None,
 ) -> Homeserver:
     """Build every part, each from those above it. `appservice_calls` is for tests that have no sockets; without
-    `mailer` no e-mails are sent, and without `outbound` nobody else is asked anything."""
+    `mailer` no e-mails are sent, without `outbound` nobody else is asked anything, and without `remote` there are no
+    other servers."""
     registry = Registry(appservices)
     calls = appservice_calls or AppserviceClient()
     hooks = hooks or Hooks()
@@ -165,7 +173,7 @@ def build(
     )
     oauth.token_endpoint.session_opened.append(sso.identities.note_device)
     oauth.offer_proofs(users, sso.identities.has_identity)
-    encryption = build_encryption_services(db, stream, users, settings.server_name)
+    encryption = build_encryption_services(db, stream, users, settings.server_name, remote)
     media = build_media_services(db, clock, settings.server_name, settings.media, run_in_thread, outbound)
 
     async def profile_of(user_id: str) -> Mapping[str, Any]:
@@ -193,6 +201,7 @@ def build(
         threepids=users.threepids,
         identity_servers=users.identity_servers,
         hooks=hooks,
+        remote=remote,
         namespaces=asking,
     )
     follow_users(users, rooms)

@@ -161,7 +161,7 @@ class HttpApplication:
         reply: Reply | None = None
         try:
             reply = await self._answer(
-                method, path, query, headers, body, peer_address, body_file, request_id, progress
+                method, path, query, headers, body, peer_address, body_file, request_id, progress, raw_target
             )
         except MatrixError as error:
             reply = Reply(
@@ -194,6 +194,7 @@ class HttpApplication:
         body_file: BinaryIO | None,
         request_id: str,
         progress: _Progress,
+        target: str,
     ) -> Reply:
         if method == "OPTIONS" and path.startswith(_CORS_PATHS):
             progress.operation = "preflight"
@@ -217,6 +218,7 @@ class HttpApplication:
             body=body,
             client_address=self.proxies.client_of(peer_address, headers.get("x-forwarded-for")),
             request_id=request_id,
+            target=target,
             access_token=take_access_token(headers, parsed_query, in_query=route.token_in_query),
             body_file=body_file,
         )

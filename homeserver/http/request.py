@@ -30,6 +30,8 @@ class Request:
     body: bytes = field(repr=False)
     client_address: str
     request_id: str
+    target: str = ""
+    """The request target as it was sent, still encoded: what another server has signed."""
     requester: Requester | None = None
     access_token: str | None = field(default=None, repr=False)
     body_file: BinaryIO | None = None

@@ -55,12 +55,14 @@ class Outbound(Protocol):
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
         trusted: bool = False,
+        connect_to: tuple[str, int] | None = None,
     ) -> OutboundAnswer:
         """One exchange: `timeout` in seconds of real time for all of it, `max_bytes` of the decoded body.
 
         `redirects`: how many are followed, for GET and HEAD without credentials; with 0 the redirect is the answer.
         `trusted`: the operator named this URL in the configuration, so private addresses and any port are allowed; what
-        it redirects to elsewhere is not trusted. Any status is an answer; raises OutboundFailed when there is none.
+        it redirects to elsewhere is not trusted. `connect_to`: the host and port that are behind the URL, which TLS and
+        the Host header still go by. Any status is an answer; raises OutboundFailed when there is none.
         """
         ...
 
@@ -76,6 +78,7 @@ class Outbound(Protocol):
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
         trusted: bool = False,
+        connect_to: tuple[str, int] | None = None,
     ) -> OutboundAnswer:
         """`request` for a big body, which goes to `receive` piece by piece (of every status, 3xx that are followed
         excepted). What `receive` raises ends the exchange and is raised here."""
@@ -105,6 +108,7 @@ class OutboundClient:
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
         trusted: bool = False,
+        connect_to: tuple[str, int] | None = None,
     ) -> OutboundAnswer:
         content = bytearray()
         answer = await self.stream(
@@ -117,6 +121,7 @@ class OutboundClient:
             max_bytes=max_bytes,
             redirects=redirects,
             trusted=trusted,
+            connect_to=connect_to,
         )
         return OutboundAnswer(answer.status, answer.headers, bytes(content), answer.url)
 
@@ -132,6 +137,7 @@ class OutboundClient:
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
         trusted: bool = False,
+        connect_to: tuple[str, int] | None = None,
     ) -> OutboundAnswer:
         target = parse_target(url)
         sent = {name.lower(): value for name, value in headers.items()}
@@ -140,7 +146,7 @@ class OutboundClient:
         sent["accept-encoding"] = "gzip"
         try:
             async with asyncio.timeout(timeout):
-                return await self._follow(method, target, sent, body, receive, max_bytes, follows, trusted)
+                return await self._follow(method, target, sent, body, receive, max_bytes, follows, trusted, connect_to)
         except TimeoutError:
             raise OutboundFailed("timed out", f"{target.host} took longer than {timeout:.0f} s.") from None
 
@@ -160,13 +166,16 @@ class OutboundClient:
         max_bytes: int,
         redirects: int,
         trusted: bool,
+        connect_to: tuple[str, int] | None,
     ) -> OutboundAnswer:
         if self._connections is None:
             from homeserver.outbound.connections import Connections
 
             self._connections = Connections(self._guard, self._reactor)
         for left in range(redirects, -1, -1):
-            exchange = await self._connections.send(method, target, headers, body, trusted=trusted)
+            exchange = await self._connections.send(
+                method, target, headers, body, trusted=trusted, connect_to=connect_to
+            )
             location = exchange.headers.get("location")
             if not redirects or exchange.status not in _REDIRECTS or location is None:
                 await exchange.read(receive, max_bytes)
@@ -175,7 +184,7 @@ class OutboundClient:
             if left:
                 following = target.follow(location)
                 trusted = trusted and following.origin == target.origin
-                target = following
+                target, connect_to = following, None
         raise OutboundFailed("redirected too often", f"{target.host} redirects more than {redirects} times.")
 
 
@@ -193,6 +202,7 @@ class NoOutbound:
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
         trusted: bool = False,
+        connect_to: tuple[str, int] | None = None,
     ) -> OutboundAnswer:
         raise OutboundFailed("not reached", "This server makes no requests.")
 
@@ -208,5 +218,6 @@ class NoOutbound:
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
         trusted: bool = False,
+        connect_to: tuple[str, int] | None = None,
     ) -> OutboundAnswer:
         raise OutboundFailed("not reached", "This server makes no requests.")

@@ -60,11 +60,18 @@ class Connections:
         return pool
 
     async def send(
-        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, *, trusted: bool
+        self,
+        method: str,
+        target: Target,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        trusted: bool,
+        connect_to: tuple[str, int] | None = None,
     ) -> Exchange:
         """The status and headers of the answer have come when this returns. Raises OutboundFailed."""
         while True:
-            way = _Way(self._reactor, self._guard, target, trusted, self._pools[trusted])
+            way = _Way(self._reactor, self._guard, target, trusted, self._pools[trusted], connect_to)
             agent: Any = Agent.usingEndpointFactory(self._reactor, way, way)  # type: ignore[no-untyped-call]
             sent = Headers()
             for name, value in headers.items():
@@ -127,13 +134,20 @@ class _Way:
     persistent = True
 
     def __init__(
-        self, reactor: Any, guard: AddressGuard, target: Target, trusted: bool, pool: HTTPConnectionPool
+        self,
+        reactor: Any,
+        guard: AddressGuard,
+        target: Target,
+        trusted: bool,
+        pool: HTTPConnectionPool,
+        connect_to: tuple[str, int] | None,
     ) -> None:
         self._reactor = reactor
         self._guard = guard
         self._target = target
         self._trusted = trusted
         self._pool = pool
+        self._connect_to = connect_to or (target.host, target.port)
         self._connection: Any = None
         self._is_cut = False
         self.is_new = False
@@ -162,9 +176,10 @@ class _Way:
         target, loop = self._target, asyncio.get_running_loop()
         counted = _HeadLimits(factory)  # type: ignore[no-untyped-call]
         failure: Exception = OSError("no address")
-        for address in await self._guard.resolve(target.host, target.port, trusted=self._trusted):
+        host, port = self._connect_to
+        for address in await self._guard.resolve(host, port, trusted=self._trusted):
             kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-            endpoint: Any = kind(self._reactor, address, target.port, CONNECT_SECONDS)
+            endpoint: Any = kind(self._reactor, address, port, CONNECT_SECONDS)
             if target.scheme == "https":
                 endpoint = wrapClientTLS(optionsForClientTLS(target.host), endpoint)
             try:

@@ -16,11 +16,11 @@ from homeserver.protocol.authorization import NotAuthorized, auth_keys_of, check
 from homeserver.protocol.errors import Forbidden
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import EventId, domain_of
-from homeserver.rooms.live_room import MEMBER, LiveRooms, head_of, membership_of
+from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms, head_of, membership_of
 from homeserver.rooms.persistence import Prepared
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.event_graph import EventGraphStore
-from homeserver.storage.events import OUTLIER, REJECTED_OUTLIER, EventStore, StoredEvent
+from homeserver.storage.events import FOR_GOOD_REJECTED, OUTLIER, REJECTED_OUTLIER, EventStore, StoredEvent
 from homeserver.storage.rooms import Membership, RoomStore, StateKey
 from homeserver.stream import Change, Stream
 
@@ -97,6 +97,28 @@ class RoomImport:
 
         return await self._db.write(job)
 
+    async def keep_outliers(self, room: LiveRoom, events: Sequence[Event]) -> None:
+        """Keep events that others stand on, without a place in the timeline, each with whether its auth events reject
+        it. What has auth events that nobody has is dropped."""
+        wanted = {one for event in events for one in (event.event_id, *_auth_ids(event))}
+        known = {
+            stored.event_id: (stored.event, stored.status in FOR_GOOD_REJECTED)
+            for stored in await self._events.find_events(room.room_id, room.version, list(wanted))
+        }
+        judged = judge([event for event in events if event.event_id not in known], known)
+
+        async def job(txn: Transaction) -> None:
+            here = await self._graph.find_graph_events(room.room_id, list(judged))
+            for event_id, (event, is_rejected) in judged.items():
+                if event_id not in here:
+                    outlier = StoredEvent(
+                        event, txn.next_position(), status=REJECTED_OUTLIER if is_rejected else OUTLIER
+                    )
+                    self._events.add_event(txn, outlier, Prepared.of(event).text)
+
+        if judged:
+            await self._db.write(job)
+
     def _check_create(self, join: Event, state: Sequence[Event]) -> Event:
         creates = [event for event in state if event.is_state and event.key == CREATE]
         if len(creates) != 1 or creates[0].room_id != join.room_id:
@@ -135,6 +157,7 @@ class RoomImport:
             txn, Membership(join.room_id, user_id, "join", join.event_id, join.sender, stored.position, False)
         )
         self._graph.add_unknown(txn, join.room_id, join.event_id, join.prev_events)
+        self._store.remove_stripped_states(txn, join.room_id)
 
         def committed() -> None:
             self._rooms.forget(join.room_id)  # what memory held of it was of an earlier time
@@ -146,13 +169,16 @@ class RoomImport:
         return stored
 
 
-def judge(events: Iterable[Event]) -> dict[str, tuple[Event, bool]]:
+def judge(
+    events: Iterable[Event], known: Mapping[str, tuple[Event, bool]] | None = None
+) -> dict[str, tuple[Event, bool]]:
     """Events by id, each with whether its own auth events reject it, in an order where auth events come first.
 
-    What has auth events that are not among `events` is left out, as if it had never come.
+    `known`: events that were judged before. What has auth events that are in neither is left out, as if it had never
+    come.
     """
     by_id: dict[str, Event] = {event.event_id: event for event in events}
-    judged: dict[str, tuple[Event, bool]] = {}
+    judged: dict[str, tuple[Event, bool]] = dict(known or {})
     left_out: set[str] = set()
     for root in by_id.values():
         path = [root]
@@ -174,9 +200,7 @@ def judge(events: Iterable[Event]) -> dict[str, tuple[Event, bool]]:
                 judged[event.event_id] = (event, _is_rejected(event, judged))
             else:
                 left_out.add(event.event_id)
-    for event_id in left_out:
-        judged.pop(event_id, None)
-    return judged
+    return {event_id: one for event_id, one in judged.items() if event_id in by_id}
 
 
 def _auth_ids(event: Event) -> list[str]:

@@ -14,6 +14,7 @@ from homeserver.protocol.errors import Forbidden, GuestAccessForbidden, InvalidP
 from homeserver.protocol.identifiers import domain_of, parse_user_id
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
 from homeserver.rooms.pipeline import Draft, Pipeline
+from homeserver.rooms.receiving import Accepted, Receiver
 from homeserver.rooms.remote import MAY_NOT_JOIN, MAY_NOT_KNOCK, RemoteServers
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.events import StoredEvent
@@ -37,6 +38,7 @@ class Memberships:
         store: RoomStore,
         rooms: LiveRooms,
         pipeline: Pipeline,
+        receiver: Receiver,
         remote: RemoteServers,
         stream: Stream,
         hooks: Hooks,
@@ -48,6 +50,7 @@ class Memberships:
         self._store = store
         self._rooms = rooms
         self._pipeline = pipeline
+        self._receiver = receiver
         self._remote = remote
         self._stream = stream
         self._hooks = hooks
@@ -67,14 +70,14 @@ class Memberships:
         """Join; joining twice is joining once. `content`: further members of the event. Returns the room id."""
         await self._pass_gates(room_id)
         room = await self._rooms.find(room_id)
-        if room is None or (room.joined_count == 0 and self._others(via)):
+        if room is None or not self._takes_part(room, via):
             return await self._remote.join(user_id, room_id, dict(content or {}), via)
         if room.membership(user_id) == "join" and not content:
             return room_id
         extra = dict(content or {})
         extra.pop("join_authorised_via_users_server", None)
-        if self._needs_authorising_user(room, user_id):
-            extra["join_authorised_via_users_server"] = await self._authorising_user(room, user_id)
+        if self.needs_authorising_user(room, user_id):
+            extra["join_authorised_via_users_server"] = await self.authorising_user(room, user_id)
         was_joined = room.membership(user_id) == "join"
         try:
             await self._change(room, user_id, user_id, "join", extra)
@@ -135,7 +138,7 @@ class Memberships:
         """Ask to be let in. Returns the room id."""
         await self._pass_gates(room_id)
         room = await self._rooms.find(room_id)
-        if room is None or (room.joined_count == 0 and self._others(via)):
+        if room is None or not self._takes_part(room, via):
             return await self._remote.knock(user_id, room_id, reason, via)
         if room.membership(user_id) == "knock":
             return room_id
@@ -156,7 +159,7 @@ class Memberships:
         if membership.membership == "ban":
             raise Forbidden("You are banned from the room")
         room = await self._rooms.find(room_id)
-        if room is None:
+        if room is None or not self._takes_part(room, ()):
             await self._remote.leave(user_id, room_id, reason)
             return
         await self._change(room, user_id, user_id, "leave", {}, reason=reason)
@@ -211,8 +214,8 @@ class Memberships:
         extra = {key: value for key, value in content.items() if key != "membership"}
         if membership == "join" and sender == target and room.membership(sender) not in ("join", "invite"):
             extra.pop("join_authorised_via_users_server", None)
-            if self._needs_authorising_user(room, sender):
-                extra["join_authorised_via_users_server"] = await self._authorising_user(room, sender)
+            if self.needs_authorising_user(room, sender):
+                extra["join_authorised_via_users_server"] = await self.authorising_user(room, sender)
         current = await self._rooms.member_event(room, target)
         if current is not None and current.event.content == {"membership": membership, **extra}:
             return current
@@ -291,18 +294,33 @@ class Memberships:
             for key, value in (await self._profile_of(target)).items():
                 content.setdefault(key, value)
         draft = Draft(sender, MEMBER, content, state_key=target, transaction_key=transaction_key)
+        if membership == "invite" and domain_of(target) != self._server_name:
+            return await self._invite_elsewhere(room, draft)
         return await self._pipeline.send(room.room_id, draft)
+
+    async def _invite_elsewhere(self, room: LiveRoom, draft: Draft) -> StoredEvent:
+        """The invited user's server signs the invite before anybody else hears of it."""
+        signed = await self._remote.countersign(room, await self._pipeline.draft(room.room_id, draft))
+        if signed is None:
+            return await self._pipeline.send(room.room_id, draft)
+        outcome = await self._receiver.receive(signed)
+        if isinstance(outcome, Accepted):
+            return outcome.stored
+        raise Forbidden("The room has changed meanwhile, and does not allow the invite any more")
 
     async def _conceal(self, room_id: str, user_id: str, answer: Forbidden, refusal: NotAuthorized) -> None:
         """Answer as for a room that does not exist, unless the user had to do with this one before (G12)."""
         if await self._store.find_membership(room_id, user_id) is None:
             raise answer from refusal
 
-    def _others(self, via: tuple[str, ...]) -> bool:
-        """Whether a server that is not this one may know the room."""
-        return any(server != self._server_name for server in via)
+    def _takes_part(self, room: LiveRoom, via: tuple[str, ...]) -> bool:
+        """Whether this server can say what happens in a room: somebody of it is there, or nobody is anywhere else."""
+        domains = {domain_of(user_id) for user_id in room.joined_members()}
+        if not domains:
+            return all(server == self._server_name for server in via)
+        return self._server_name in domains
 
-    def _needs_authorising_user(self, room: LiveRoom, user_id: str) -> bool:
+    def needs_authorising_user(self, room: LiveRoom, user_id: str) -> bool:
         """Whether a join is one by membership of another room. Without that the authorization rules have the word."""
         if not room.version.restricted or room.membership(user_id) in ("join", "invite", "ban"):
             return False
@@ -310,7 +328,7 @@ class Memberships:
             room.join_rule == "knock_restricted" and room.version.knock_restricted
         )
 
-    async def _authorising_user(self, room: LiveRoom, user_id: str) -> str:
+    async def authorising_user(self, room: LiveRoom, user_id: str) -> str:
         """A local member who may invite, for a join by membership of another room (restricted rooms, v8 and later).
 
         Raises Forbidden when the user is in none of the allowed rooms.

@@ -120,6 +120,13 @@ class Pipeline:
                 continue
         raise Unknown("The room is too busy, try again")
 
+    async def draft(self, room_id: str, draft: Draft) -> Event:
+        """An event as it could be sent now, signed, and allowed by the room as it is; it is not in the room. For what
+        another server has to sign first (`Receiver` takes it then). Raises Forbidden and what the hooks raise."""
+        await self._ask_hooks(room_id, [draft])
+        room = await self._prepare(room_id, [draft])
+        return self._sign_on_head(room, draft)
+
     async def create(self, version: RoomVersion, create: Draft, following: Callable[[str], Sequence[Draft]]) -> str:
         """Make a room of its create event and the drafts that `following(room_id)` gives; returns the room's id."""
         # Two rooms of one creator made in the same millisecond would else be one: version 12 names a room by the hash.
@@ -207,6 +214,14 @@ class Pipeline:
         return drafted
 
     def _draft(self, room: LiveRoom, draft: Draft) -> Prepared:
+        event = self._sign_on_head(room, draft)
+        replaces = None if draft.state_key is None else room.draft_state((draft.type, draft.state_key))
+        prepared = Prepared.of(event, draft.transaction_key, replaces, draft.redaction_target)
+        room.note_drafted(event)
+        prepared.heads = room.extremities
+        return prepared
+
+    def _sign_on_head(self, room: LiveRoom, draft: Draft) -> Event:
         state: dict[StateKey, Event] = {}
         for key in auth_keys(draft.type, draft.sender, draft.state_key, draft.content, room.version):
             event = room.draft_state(key)
@@ -217,11 +232,7 @@ class Pipeline:
         assert create is not None, "every room has its create event"
         state[CREATE] = create
         check_authorized(event, state)
-        replaces = None if draft.state_key is None else room.draft_state((draft.type, draft.state_key))
-        prepared = Prepared.of(event, draft.transaction_key, replaces, draft.redaction_target)
-        room.note_drafted(event)
-        prepared.heads = room.extremities
-        return prepared
+        return event
 
     # 2. ask the hooks
 
@@ -252,7 +263,7 @@ class Pipeline:
             "depth": min(max((head.depth for head in heads), default=0) + 1, MAX_DEPTH),
         }
         if version.has_event_ids_in_pdus:
-            pdu["event_id"] = f"${_random_localpart()}:{self._server_name}"
+            pdu["event_id"] = self.new_event_id()
             pdu["prev_events"] = [[head.event_id, {"sha256": head.sha256}] for head in heads]
             pdu["auth_events"] = [
                 [event.event_id, {"sha256": reference_hash(event.pdu, version)}] for event in auth_state.values()
@@ -273,6 +284,10 @@ class Pipeline:
                 pdu["redacts"] = draft.redacts
         _check_keys(draft)
         return seal_event(pdu, version, self._server_name, self._signing_key)
+
+    def new_event_id(self) -> str:
+        """An id for an event of room version 1 or 2, where events say theirs."""
+        return f"${_random_localpart()}:{self._server_name}"
 
     def _new_room_id(self, version: RoomVersion) -> str | None:
         """A random room id, or None where the create event's hash is the room's id (version 12)."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from homeserver.protocol.errors import Forbidden, NotFound
+from homeserver.protocol.events import Event
+
+if TYPE_CHECKING:
+    from homeserver.rooms.live_room import LiveRoom
 
 MAY_NOT_JOIN: Final = "There is no such room, or you may not join it without an invite"
 MAY_NOT_KNOCK: Final = "There is no such room, or you may not knock at it"
@@ -24,6 +28,11 @@ class RemoteServers(Protocol):
         """(room id, servers that are in it), or None when the alias does not exist."""
         ...
 
+    async def countersign(self, room: LiveRoom, invite: Event) -> Event | None:
+        """Our invite of a user of another server, signed by that server too; None when that is not needed. Raises
+        Forbidden when the other server does not want it."""
+        ...
+
 
 class NoFederation:
     """This server alone: no other server exists."""
@@ -38,4 +47,7 @@ class NoFederation:
         raise NotFound("Nobody of this room can be reached, and federation is off")
 
     async def resolve_alias(self, alias: str) -> tuple[str, list[str]] | None:
+        return None
+
+    async def countersign(self, room: LiveRoom, invite: Event) -> Event | None:
         return None

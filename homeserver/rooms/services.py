@@ -18,6 +18,7 @@ from homeserver.rooms.creation import RoomCreation
 from homeserver.rooms.delayed_events import DelayedEvents, DelayedEventSettings
 from homeserver.rooms.hierarchy import Hierarchy
 from homeserver.rooms.importing import RoomImport
+from homeserver.rooms.invites_from_elsewhere import InvitesFromElsewhere
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.membership import IsGuest, Memberships, ProfileOf
 from homeserver.rooms.persistence import Persistence
@@ -100,6 +101,7 @@ class RoomServices:
     branches: Branches
     receiver: Receiver
     room_import: RoomImport
+    invites_from_elsewhere: InvitesFromElsewhere
     memberships: Memberships
     third_party_invites: ThirdPartyInvites
     aliases: Aliases
@@ -181,6 +183,7 @@ def build_room_services(
         store=store,
         rooms=live,
         pipeline=pipeline,
+        receiver=receiver,
         remote=remote,
         stream=stream,
         hooks=hooks,
@@ -246,6 +249,7 @@ def build_room_services(
         graph=graph,
         branches=branches,
         receiver=receiver,
+        invites_from_elsewhere=InvitesFromElsewhere(db, store, stream, notifier),
         room_import=RoomImport(
             db=db,
             rooms=live,

@@ -104,6 +104,32 @@ class RoomStore:
             ),
         )
 
+    async def end_membership(self, txn: Transaction, room_id: str, user_id: str, position: int) -> None:
+        """The user is out of a room that this server is not in."""
+        await txn.execute(
+            "UPDATE memberships SET membership = 'leave', sender = user_id, position = ?"
+            " WHERE user_id = ? AND room_id = ?",
+            (position, user_id, room_id),
+        )
+
+    def set_stripped_state(self, txn: Transaction, room_id: str, user_id: str, stripped_state: str) -> None:
+        """What an invite from elsewhere told of its room, as JSON."""
+        txn.add(
+            "INSERT INTO invites_from_elsewhere (room_id, user_id, stripped_state) VALUES (?, ?, ?)"
+            " ON CONFLICT (room_id, user_id) DO UPDATE SET stripped_state = excluded.stripped_state",
+            (room_id, user_id, stripped_state),
+        )
+
+    def remove_stripped_states(self, txn: Transaction, room_id: str) -> None:
+        """This server is in the room now, and knows better."""
+        txn.add("DELETE FROM invites_from_elsewhere WHERE room_id = ?", (room_id,))
+
+    async def find_stripped_state(self, room_id: str, user_id: str) -> str | None:
+        found: str | None = await self._db.fetch_value(
+            "SELECT stripped_state FROM invites_from_elsewhere WHERE room_id = ? AND user_id = ?", (room_id, user_id)
+        )
+        return found
+
     async def set_forgotten(self, txn: Transaction, user_id: str, room_id: str) -> None:
         await txn.execute("UPDATE memberships SET forgotten = 1 WHERE user_id = ? AND room_id = ?", (user_id, room_id))
 

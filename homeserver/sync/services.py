@@ -104,7 +104,7 @@ def build_sync_services(
         limit_default=settings.timeline_limit_default,
         limit_max=settings.timeline_limit_max,
     )
-    invites = InviteSection(rooms.live, users.invite_permissions)
+    invites = InviteSection(rooms.live, users.invite_permissions, rooms.invites_from_elsewhere)
     to_device = ToDeviceSection(users.to_device, stream)
     typing = TypingSection(rooms.typing)
     device_lists = DeviceListSection(

@@ -23,6 +23,7 @@ class SentRequest:
     max_bytes: int = MAX_BYTES
     redirects: int = 0
     trusted: bool = False
+    connect_to: tuple[str, int] | None = None
 
     @property
     def json(self) -> Any:
@@ -62,8 +63,9 @@ class FakeOutbound:
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
         trusted: bool = False,
+        connect_to: tuple[str, int] | None = None,
     ) -> OutboundAnswer:
-        sent = SentRequest(method, url, dict(headers or {}), body, timeout, max_bytes, redirects, trusted)
+        sent = SentRequest(method, url, dict(headers or {}), body, timeout, max_bytes, redirects, trusted, connect_to)
         self.requests.append(sent)
         answered = self.answer(sent)
         answer = answered if isinstance(answered, OutboundAnswer) else await answered
@@ -83,6 +85,7 @@ class FakeOutbound:
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
         trusted: bool = False,
+        connect_to: tuple[str, int] | None = None,
     ) -> OutboundAnswer:
         answer = await self.request(
             method,
@@ -93,6 +96,7 @@ class FakeOutbound:
             max_bytes=max_bytes,
             redirects=redirects,
             trusted=trusted,
+            connect_to=connect_to,
         )
         receive(answer.body)
         return OutboundAnswer(answer.status, answer.headers, b"", answer.url)

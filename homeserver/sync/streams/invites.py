@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from homeserver.rooms.client_events import stripped_state
+from homeserver.rooms.invites_from_elsewhere import InvitesFromElsewhere
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.sync.request import SyncRun
 from homeserver.users.invite_permissions import InvitePermissions
@@ -23,8 +24,9 @@ SHOWN: Final = (
 class InviteSection:
     """`rooms.invite` and `rooms.knock`."""
 
-    def __init__(self, rooms: LiveRooms, permissions: InvitePermissions) -> None:
+    def __init__(self, rooms: LiveRooms, permissions: InvitePermissions, elsewhere: InvitesFromElsewhere) -> None:
         self._rooms = rooms
+        self._elsewhere = elsewhere
         self._permissions = permissions
 
     async def add_to(self, run: SyncRun) -> None:
@@ -41,6 +43,9 @@ class InviteSection:
 
     async def stripped(self, room_id: str, user_id: str) -> list[dict[str, Any]]:
         """What somebody outside may see of a room that they were invited to."""
+        told = await self._elsewhere.stripped_state(room_id, user_id)
+        if told is not None:
+            return told
         room = await self._rooms.get(room_id)
         shown = [stored.event for event_type in SHOWN if (stored := room.state_event(event_type)) is not None]
         own = await self._rooms.member_event(room, user_id)

@@ -1,0 +1,93 @@
+"""Queries: aliases, profiles, devices and their keys, version."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from homeserver.encryption.services import EncryptionServices
+from homeserver.http.parsing import query_string
+from homeserver.http.request import Request, Response
+from homeserver.protocol.errors import BadJson, MatrixError, NotFound
+from homeserver.protocol.identifiers import domain_of, parse_room_alias, parse_user_id
+from homeserver.rooms.services import RoomServices
+from homeserver.users.services import UserServices
+
+
+class QueriesApi:
+    """Handlers behind `ServerAuthenticator.signed`, but for the version."""
+
+    def __init__(self, users: UserServices, rooms: RoomServices, encryption: EncryptionServices, own_name: str) -> None:
+        self._users = users
+        self._rooms = rooms
+        self._encryption = encryption
+        self._own_name = own_name
+
+    async def get_version(self, request: Request) -> Response:
+        return Response({"server": {"name": "Halfdoor", "version": version("halfdoor")}})
+
+    async def query_directory(self, request: Request, origin: str, body: Any) -> Any:
+        alias = parse_room_alias(query_string(request, "room_alias"))
+        if domain_of(alias) != self._own_name:
+            raise NotFound("That is not an alias of this server")
+        room_id, servers = await self._rooms.aliases.get(alias)
+        room = await self._rooms.live.find(room_id)
+        if room is not None:
+            servers = list(dict.fromkeys([*servers, *(domain_of(one) for one in room.joined_members())]))[:50]
+        return {"room_id": room_id, "servers": servers}
+
+    async def query_profile(self, request: Request, origin: str, body: Any) -> Any:
+        user_id = self._own_user(query_string(request, "user_id"))
+        profile = await self._users.profiles.get_profile(user_id)
+        field = query_string(request, "field", None)
+        if field is None:
+            return profile
+        return {field: profile[field]} if field in profile else {}
+
+    async def query_keys(self, request: Request, origin: str, body: Any) -> Any:
+        wanted = body.get("device_keys") if isinstance(body, dict) else None
+        if not isinstance(wanted, dict):
+            raise BadJson("'device_keys' must be an object")
+        asked = {
+            user_id: [one for one in devices if isinstance(one, str)] if isinstance(devices, list) else []
+            for user_id, devices in wanted.items()
+            if domain_of(user_id) == self._own_name
+        }
+        answer = await self._encryption.key_queries.query_local(None, asked)
+        answer.pop("user_signing_keys", None)
+        return answer
+
+    async def claim_keys(self, request: Request, origin: str, body: Any) -> Any:
+        wanted = body.get("one_time_keys") if isinstance(body, dict) else None
+        if not isinstance(wanted, dict):
+            raise BadJson("'one_time_keys' must be an object")
+        asked = {
+            user_id: {device: kind for device, kind in devices.items() if isinstance(kind, str)}
+            for user_id, devices in wanted.items()
+            if domain_of(user_id) == self._own_name and isinstance(devices, dict)
+        }
+        return {"one_time_keys": await self._encryption.one_time_keys.claim_local(asked)}
+
+    async def get_devices(self, request: Request, origin: str, body: Any) -> Any:
+        user_id = self._own_user(request.path_params["user_id"])
+        keys = await self._encryption.key_queries.query_local(None, {user_id: []})
+        devices = []
+        for device_id, device_keys in keys["device_keys"].get(user_id, {}).items():
+            unsigned = device_keys.get("unsigned", {}) if isinstance(device_keys, dict) else {}
+            entry = {"device_id": device_id, "keys": device_keys}
+            if "device_display_name" in unsigned:
+                entry["device_display_name"] = unsigned["device_display_name"]
+            devices.append(entry)
+        answer: dict[str, Any] = {"user_id": user_id, "stream_id": self._rooms.store.position, "devices": devices}
+        for name, member in (("master_key", "master_keys"), ("self_signing_key", "self_signing_keys")):
+            if user_id in keys.get(member, {}):
+                answer[name] = keys[member][user_id]
+        return answer
+
+    def _own_user(self, user_id: str) -> str:
+        if domain_of(parse_user_id(user_id)) != self._own_name:
+            raise NotFound("That is not a user of this server")
+        return user_id
+
+
+__all__ = ["MatrixError", "QueriesApi"]

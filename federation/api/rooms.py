@@ -1,0 +1,104 @@
+"""Rooms: transactions, joins, leaves, invites, and what servers in a room read of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from federation.inviting import Inviting
+from federation.joining import Joining
+from federation.leaving import Leaving
+from federation.serving import Serving
+from federation.transactions import Transactions
+from homeserver.clock import Clock
+from homeserver.http.parsing import query_int, query_list, query_string
+from homeserver.http.request import Request
+from homeserver.protocol.errors import BadJson
+
+
+class RoomsApi:
+    """Handlers behind `ServerAuthenticator.signed`."""
+
+    def __init__(
+        self,
+        *,
+        transactions: Transactions,
+        joining: Joining,
+        leaving: Leaving,
+        inviting: Inviting,
+        serving: Serving,
+        clock: Clock,
+        own_name: str,
+    ) -> None:
+        self._transactions = transactions
+        self._joining = joining
+        self._leaving = leaving
+        self._inviting = inviting
+        self._serving = serving
+        self._clock = clock
+        self._own_name = own_name
+
+    async def send_transaction(self, request: Request, origin: str, body: Any) -> Any:
+        return await self._transactions.receive(origin, request.path_params["txn_id"], body)
+
+    async def make_join(self, request: Request, origin: str, body: Any) -> Any:
+        versions = query_list(request, "ver", max_items=100) or ["1"]
+        params = request.path_params
+        return await self._joining.make_join(origin, params["room_id"], params["user_id"], versions)
+
+    async def send_join(self, request: Request, origin: str, body: Any) -> Any:
+        params = request.path_params
+        return await self._joining.send_join(origin, params["room_id"], params["event_id"], body)
+
+    async def make_leave(self, request: Request, origin: str, body: Any) -> Any:
+        return await self._leaving.make_leave(origin, request.path_params["room_id"], request.path_params["user_id"])
+
+    async def send_leave(self, request: Request, origin: str, body: Any) -> Any:
+        params = request.path_params
+        return await self._leaving.send_leave(origin, params["room_id"], params["event_id"], body)
+
+    async def invite(self, request: Request, origin: str, body: Any) -> Any:
+        params = request.path_params
+        event = await self._inviting.receive_invite(origin, params["room_id"], params["event_id"], body)
+        return {"event": event.pdu}
+
+    async def get_event(self, request: Request, origin: str, body: Any) -> Any:
+        return self._as_transaction([await self._serving.get_event(origin, request.path_params["event_id"])])
+
+    async def get_state_ids(self, request: Request, origin: str, body: Any) -> Any:
+        event_id = query_string(request, "event_id")
+        return await self._serving.state_ids(origin, request.path_params["room_id"], event_id)
+
+    async def get_state(self, request: Request, origin: str, body: Any) -> Any:
+        event_id = query_string(request, "event_id")
+        return await self._serving.state(origin, request.path_params["room_id"], event_id)
+
+    async def get_event_auth(self, request: Request, origin: str, body: Any) -> Any:
+        params = request.path_params
+        return await self._serving.event_auth(origin, params["room_id"], params["event_id"])
+
+    async def backfill(self, request: Request, origin: str, body: Any) -> Any:
+        limit = query_int(request, "limit", minimum=0, maximum=2**31)
+        start = query_list(request, "v", max_items=100)
+        return self._as_transaction(await self._serving.backfill(origin, request.path_params["room_id"], start, limit))
+
+    async def get_missing_events(self, request: Request, origin: str, body: Any) -> Any:
+        if not isinstance(body, dict):
+            raise BadJson("The body must be an object")
+        earliest, latest = (_ids(body.get(name)) for name in ("earliest_events", "latest_events"))
+        limit, depth = body.get("limit", 10), body.get("min_depth", 0)
+        events = await self._serving.missing_events(
+            origin,
+            request.path_params["room_id"],
+            earliest,
+            latest,
+            limit if isinstance(limit, int) else 10,
+            depth if isinstance(depth, int) else 0,
+        )
+        return {"events": events}
+
+    def _as_transaction(self, pdus: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"origin": self._own_name, "origin_server_ts": self._clock.now_ms(), "pdus": pdus}
+
+
+def _ids(value: Any) -> list[str]:
+    return [one for one in value[:100] if isinstance(one, str)] if isinstance(value, list) else []

@@ -1,0 +1,46 @@
+"""The index of the Server-Server API."""
+
+from __future__ import annotations
+
+from federation.api.authentication import ServerAuthenticator, SignedHandler
+from federation.api.keys import KeysApi
+from federation.api.queries import QueriesApi
+from federation.api.rooms import RoomsApi
+from homeserver.http.routing import Auth, Handler, Route, RouteGroup
+
+
+def federation_routes(
+    authenticator: ServerAuthenticator, keys: KeysApi, rooms: RoomsApi, queries: QueriesApi
+) -> list[Route]:
+    """Every row."""
+    v1, v2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
+
+    def open_to_all(method: str, path: str, handler: Handler, operation: str) -> Route:
+        return Route(method, path, handler, auth=Auth.NONE, operation=operation, group=RouteGroup.FEDERATION)
+
+    def signed(method: str, path: str, handler: SignedHandler, operation: str) -> Route:
+        return open_to_all(method, path, authenticator.signed(handler), operation)
+
+    return [
+        open_to_all("GET", "/_matrix/key/v2/server", keys.get_keys, "getServerKey"),
+        open_to_all("GET", "/_matrix/key/v2/query/{server_name}", keys.query_keys_of, "perspectivesKeyQuery"),
+        open_to_all("POST", "/_matrix/key/v2/query", keys.query_keys, "bulkPerspectivesKeyQuery"),
+        open_to_all("GET", f"{v1}/version", queries.get_version, "getVersion"),
+        signed("PUT", f"{v1}/send/{{txn_id}}", rooms.send_transaction, "sendTransaction"),
+        signed("GET", f"{v1}/make_join/{{room_id}}/{{user_id}}", rooms.make_join, "makeJoin"),
+        signed("PUT", f"{v2}/send_join/{{room_id}}/{{event_id}}", rooms.send_join, "sendJoinV2"),
+        signed("GET", f"{v1}/make_leave/{{room_id}}/{{user_id}}", rooms.make_leave, "makeLeave"),
+        signed("PUT", f"{v2}/send_leave/{{room_id}}/{{event_id}}", rooms.send_leave, "sendLeaveV2"),
+        signed("PUT", f"{v2}/invite/{{room_id}}/{{event_id}}", rooms.invite, "sendInviteV2"),
+        signed("GET", f"{v1}/event/{{event_id}}", rooms.get_event, "getEvent"),
+        signed("GET", f"{v1}/state_ids/{{room_id}}", rooms.get_state_ids, "getRoomStateIds"),
+        signed("GET", f"{v1}/state/{{room_id}}", rooms.get_state, "getRoomState"),
+        signed("GET", f"{v1}/event_auth/{{room_id}}/{{event_id}}", rooms.get_event_auth, "getEventAuth"),
+        signed("GET", f"{v1}/backfill/{{room_id}}", rooms.backfill, "backfillRoom"),
+        signed("POST", f"{v1}/get_missing_events/{{room_id}}", rooms.get_missing_events, "getMissingPreviousEvents"),
+        signed("GET", f"{v1}/query/directory", queries.query_directory, "queryRoomDirectory"),
+        signed("GET", f"{v1}/query/profile", queries.query_profile, "queryProfile"),
+        signed("POST", f"{v1}/user/keys/query", queries.query_keys, "queryUserKeys"),
+        signed("POST", f"{v1}/user/keys/claim", queries.claim_keys, "claimUserEncryptionKeys"),
+        signed("GET", f"{v1}/user/devices/{{user_id}}", queries.get_devices, "getUserDevices"),
+    ]

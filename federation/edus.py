@@ -1,0 +1,120 @@
+"""EDUs that come in, one handler a type. Every handler's first question is whether the sender's server is the origin:
+`_own` is that one gate (B10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from federation.transactions import EduHandler, acl_of
+from homeserver.protocol.errors import BadJson, Forbidden, MatrixError
+from homeserver.protocol.identifiers import domain_of, is_user_id
+from homeserver.rooms.receipts import READ
+from homeserver.rooms.services import RoomServices
+from homeserver.storage.database import Database, Transaction
+from homeserver.stream import Change, Stream
+from homeserver.users.services import UserServices
+
+DEVICES_MAX = 1_000
+
+
+class IncomingEdus:
+    """Takes EDUs."""
+
+    def __init__(self, db: Database, users: UserServices, rooms: RoomServices, stream: Stream) -> None:
+        self._db = db
+        self._stream = stream
+        self._users = users
+        self._rooms = rooms
+
+    def handlers(self) -> dict[str, EduHandler]:
+        """By `edu_type`."""
+        return {
+            "m.typing": self._typing,
+            "m.receipt": self._receipt,
+            "m.presence": self._presence,
+            "m.direct_to_device": self._to_device,
+            "m.device_list_update": self._device_list,
+            "m.signing_key_update": self._signing_keys,
+        }
+
+    async def _typing(self, origin: str, content: Any) -> None:
+        said = _object(content)
+        user_id, room_id = _own(origin, said.get("user_id")), said.get("room_id")
+        room = await self._rooms.live.find(room_id) if isinstance(room_id, str) else None
+        if room is None or not acl_of(room).allows(origin):
+            raise Forbidden("Not in that room")
+        await self._rooms.typing.set_typing(user_id, room.room_id, typing=said.get("typing") is True)
+
+    async def _receipt(self, origin: str, content: Any) -> None:
+        for room_id, by_type in _object(content).items():
+            room = await self._rooms.live.find(room_id)
+            if room is None or not acl_of(room).allows(origin):
+                continue
+            for user_id, receipt in _object(_object(by_type).get(READ, {})).items():
+                _own(origin, user_id)
+                said = _object(receipt)
+                event_ids, data = said.get("event_ids"), _object(said.get("data", {}))
+                thread = data.get("thread_id")
+                if isinstance(event_ids, list) and event_ids and isinstance(event_ids[0], str):
+                    try:
+                        await self._rooms.receipts.set_receipt(
+                            user_id, room_id, READ, event_ids[0], thread if isinstance(thread, str) else None
+                        )
+                    except MatrixError:
+                        continue  # of an event that has not come, say: the others are still true
+
+    async def _presence(self, origin: str, content: Any) -> None:
+        push = _object(content).get("push")
+        for one in push[:1000] if isinstance(push, list) else ():
+            said = _object(one)
+            user_id, state = _own(origin, said.get("user_id")), said.get("presence")
+            status, ago = said.get("status_msg"), said.get("last_active_ago")
+            if state in ("online", "offline", "unavailable"):
+                await self._users.presence.set_remote(
+                    user_id,
+                    state,
+                    status if isinstance(status, str) else None,
+                    ago if isinstance(ago, int) else 0,
+                )
+
+    async def _to_device(self, origin: str, content: Any) -> None:
+        said = _object(content)
+        sender, kind, messages = _own(origin, said.get("sender")), said.get("type"), _object(said.get("messages"))
+        if not isinstance(kind, str) or not 0 < len(kind.encode()) <= 255:
+            raise BadJson("A message has a type")
+        wanted = {
+            user_id: {device: one for device, one in _object(by_device).items() if isinstance(one, Mapping)}
+            for user_id, by_device in list(messages.items())[:DEVICES_MAX]
+        }
+        await self._db.write(lambda txn: self._users.to_device.deliver(txn, sender, kind, wanted))
+
+    async def _device_list(self, origin: str, content: Any) -> None:
+        user_id = _own(origin, _object(content).get("user_id"))
+        await self._note_devices(user_id)
+
+    async def _note_devices(self, user_id: str) -> None:
+        """Clients ask for the keys anew, and so are told what is true then: nothing of an update is kept (B24)."""
+
+        async def job(txn: Transaction) -> None:
+            position = self._users.device_lists.mark_changed(txn, user_id)
+            txn.on_commit(lambda: self._stream.announce(Change.DEVICE_LISTS, position, users=(user_id,)))
+
+        await self._db.write(job)
+
+    async def _signing_keys(self, origin: str, content: Any) -> None:
+        user_id = _own(origin, _object(content).get("user_id"))
+        await self._note_devices(user_id)
+
+
+def _own(origin: str, user_id: Any) -> str:
+    """The gate: a user of the origin. Raises Forbidden."""
+    if not isinstance(user_id, str) or not is_user_id(user_id) or domain_of(user_id) != origin:
+        raise Forbidden("Servers speak for their own users only")
+    return user_id
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadJson("That must be an object")
+    return value

@@ -1,0 +1,71 @@
+"""Events of other servers at the door: form, signatures, hashes. The one place where they are made from what was sent
+(B05), whatever endpoint brought them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from federation.keyring import Keyring
+from homeserver.protocol.errors import BadJson, MatrixError
+from homeserver.protocol.event_format import parse_event
+from homeserver.protocol.events import Event
+from homeserver.protocol.room_versions import RoomVersion
+
+_log = logging.getLogger("federation.events")
+
+
+class EventChecks:
+    """The first three of the "checks performed on receipt of a PDU"."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    async def check(self, pdu: Any, version: RoomVersion, room_id: str) -> Event:
+        """The event of a PDU. Raises MatrixError when it is none, of another room, or not signed as it must be.
+
+        1. "Is a valid event, otherwise it is dropped." 2. "Passes signature checks, otherwise it is dropped."
+        3. "Passes hash checks, otherwise it is redacted before being processed further."
+        """
+        event = parse_event(pdu, version)
+        if event.room_id != room_id:
+            raise BadJson("The event is of another room")
+        if "\0" in event.type or "\0" in (event.state_key or "") or "\0" in event.sender:
+            raise BadJson("The event has U+0000 in a name, which cannot be kept")
+        await self._keyring.check_event(event)
+        return event
+
+    async def check_all(self, pdus: Iterable[Any], version: RoomVersion, room_id: str) -> list[Event]:
+        """Those of the PDUs that pass; each falls by itself (A20)."""
+        answers = await asyncio.gather(*(self.check(pdu, version, room_id) for pdu in pdus), return_exceptions=True)
+        found: list[Event] = []
+        for answer in answers:
+            if isinstance(answer, Event):
+                found.append(answer)
+            elif isinstance(answer, MatrixError):
+                _log.debug("An event of %s is dropped: %s", room_id, answer)
+            else:
+                raise answer
+        return found
+
+
+def in_order(events: Sequence[Event]) -> list[Event]:
+    """Events such that what another one of them follows comes first; by depth as far as that leaves it open."""
+    by_id = {event.event_id: event for event in events}
+    ordered: list[Event] = []
+    done: set[str] = set()
+    for root in sorted(by_id.values(), key=lambda event: (event.depth, event.origin_server_ts, event.event_id)):
+        path = [root]
+        while path:
+            event = path[-1]
+            before = next((one for one in event.prev_events if one in by_id and one not in done), None)
+            if event.event_id in done or before is None or len(path) > len(by_id):
+                path.pop()
+                if event.event_id not in done:
+                    done.add(event.event_id)
+                    ordered.append(event)
+            else:
+                path.append(by_id[before])
+    return ordered

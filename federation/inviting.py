@@ -1,0 +1,131 @@
+"""Invites across servers: each is signed by both, before anybody else hears of it.
+
+What another server asks us to sign is signed only when it is nothing but an invite of a user of ours by a user of its
+own (B01).
+
+Spec: Server-Server API, "Inviting to a room".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from signedjson.types import SigningKey
+
+from federation.client import FederationClient, RemoteRefused, encoded
+from federation.events import EventChecks
+from federation.missing_events import MissingEvents
+from federation.transactions import acl_of, takes_part
+from homeserver.hooks import Hooks, InviteToCheck
+from homeserver.protocol.errors import BadJson, Forbidden, IncompatibleRoomVersion, InvalidParam, NotFound
+from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import domain_of
+from homeserver.protocol.room_versions import ROOM_VERSIONS
+from homeserver.protocol.signatures import sign_event
+from homeserver.rooms.client_events import stripped_state
+from homeserver.rooms.invites_from_elsewhere import InvitesFromElsewhere
+from homeserver.rooms.live_room import LiveRoom
+from homeserver.rooms.services import RoomServices
+from homeserver.users.services import UserServices
+
+SHOWN = (
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+)
+
+
+class Inviting:
+    """Both sides."""
+
+    def __init__(
+        self,
+        *,
+        client: FederationClient,
+        checks: EventChecks,
+        missing: MissingEvents,
+        rooms: RoomServices,
+        users: UserServices,
+        invites: InvitesFromElsewhere,
+        hooks: Hooks,
+        own_name: str,
+        signing_key: SigningKey,
+    ) -> None:
+        self._client = client
+        self._checks = checks
+        self._missing = missing
+        self._rooms = rooms
+        self._users = users
+        self._invites = invites
+        self._hooks = hooks
+        self._own_name = own_name
+        self._signing_key = signing_key
+
+    # ---- a user of ours is invited
+
+    async def receive_invite(self, origin: str, room_id: str, event_id: str, body: Any) -> Event:
+        """`PUT /invite` v2: the invite, with our signature. Raises what `check` finds, Forbidden, NotFound."""
+        said = body if isinstance(body, dict) else {}
+        version = ROOM_VERSIONS.get(str(said.get("room_version")))
+        if version is None:
+            raise IncompatibleRoomVersion("This server does not know that room version", room_version="")
+        known = await self._rooms.live.find(room_id)
+        if known is not None and known.version is not version:
+            raise BadJson("The room is of another version")  # A14
+        event = await self._checks.check(said.get("event"), version, room_id)
+        target = event.state_key
+        if event.event_id != event_id:
+            raise InvalidParam("The event id in the path is not that of the event")
+        if event.type != "m.room.member" or event.content.get("membership") != "invite" or target is None:
+            raise InvalidParam("That is not an invite")
+        if domain_of(event.sender) != origin or domain_of(target) != self._own_name:
+            raise InvalidParam("Servers invite on behalf of their own users, and users of this server")
+        account = await self._users.accounts.find_account(target)
+        if account is None or account.is_deactivated:
+            raise NotFound("There is no such user")
+        if known is not None and not acl_of(known).allows(origin):
+            raise Forbidden("The room's access control list denies this server")
+        for check in self._hooks.check_invite:
+            await check(InviteToCheck(room_id, event.sender, target))
+        signed = Event(sign_event(event.pdu, version, self._own_name, self._signing_key), version, event.event_id)
+        if known is not None and takes_part(known, self._own_name):
+            return signed  # the event itself arrives as any other of the room
+        await self._invites.add(signed, said.get("invite_room_state"))
+        return signed
+
+    # ---- a user of ours invites
+
+    async def countersign(self, room: LiveRoom, event: Event) -> Event:
+        """Our invite of a user of another server, with that server's signature. Raises Forbidden, RemoteFailed."""
+        target = event.state_key
+        assert target is not None, "an invite is a state event"
+        stripped = [stripped_state(stored.event) for one in SHOWN if (stored := room.state_event(one)) is not None]
+        inviter = await self._rooms.live.member_event(room, event.sender)
+        if inviter is not None:
+            stripped.append(stripped_state(inviter.event))
+        body = {
+            "room_version": room.version.identifier,
+            "event": event.pdu,
+            "invite_room_state": stripped,
+            "via": [self._own_name],
+        }
+        path = encoded("/_matrix/federation/v2/invite/{}/{}", event.room_id, event.event_id)
+        try:
+            answer = await self._client.request(domain_of(target), "PUT", path, body=body)
+        except RemoteRefused as error:
+            if error.status == 403:
+                raise Forbidden(str(error.remote_body.get("error", "The invite was refused"))[:300]) from error
+            raise
+        theirs = answer.get("event") if isinstance(answer, dict) else None
+        given = theirs.get("signatures") if isinstance(theirs, dict) else None
+        signatures = given.get(domain_of(target)) if isinstance(given, dict) else None
+        if not isinstance(signatures, dict):
+            raise BadJson("The invited user's server has not signed the invite")
+        pdu = {**event.pdu, "signatures": {**event.pdu["signatures"], domain_of(target): signatures}}
+        signed = Event(pdu, event.room_version, event.event_id)
+        await self._checks.check(pdu, event.room_version, event.room_id)
+        return signed

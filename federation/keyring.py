@@ -1,0 +1,230 @@
+"""The signing keys of other servers: fetched from themselves or a notary, checked, kept, and handed out by time.
+
+What a key is believed for (B06, B08): a key that its server signed itself, under the name that was asked for, until
+`valid_until_ts` and never more than seven days ahead; an old key only for what was signed before it expired. A key that
+is known under its id is never replaced by another. Fingerprints that the operator has blocked are nobody's key (B07).
+
+Spec: Server-Server API, "Retrieving server keys".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from signedjson.key import decode_verify_key_bytes
+from signedjson.types import VerifyKey
+from unpaddedbase64 import decode_base64
+
+from homeserver.clock import Clock
+from homeserver.protocol.errors import MatrixError, Unauthorized
+from homeserver.protocol.events import Event
+from homeserver.protocol.signatures import InvalidSignature, required_signers, verify, verify_event
+from homeserver.storage.database import Database
+from homeserver.storage.server_keys import ServerKey, ServerKeyStore
+
+VALID_MAX_MS: Final = 7 * 24 * 3600 * 1000
+FETCH_AGAIN_SECONDS: Final = 60.0
+MAXIMUM_KEYS: Final = 100
+
+_log = logging.getLogger("federation.keyring")
+
+
+class KeyFetcher(Protocol):
+    """Asks for keys. Raises MatrixError when there is no answer."""
+
+    async def fetch_keys(self, server_name: str) -> Any:
+        """`GET /_matrix/key/v2/server` of a server."""
+        ...
+
+    async def query_notary(self, notary: str, server_name: str, key_ids: Collection[str]) -> Any:
+        """`POST /_matrix/key/v2/query` of a notary."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notary:
+    """A server that is asked for the keys of others, and its own key, by which it signs them."""
+
+    server_name: str
+    keys: Mapping[str, VerifyKey]
+
+
+class NoKey(Unauthorized):
+    """A signing key that is needed cannot be had, or is not valid."""
+
+
+class Keyring:
+    """Keys by server and id."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        store: ServerKeyStore,
+        fetcher: KeyFetcher,
+        clock: Clock,
+        own_name: str,
+        own_keys: Mapping[str, VerifyKey],
+        notaries: Sequence[Notary] = (),
+        blocked: Collection[str] = (),
+    ) -> None:
+        self._db = db
+        self._store = store
+        self._fetcher = fetcher
+        self._clock = clock
+        self._own_name = own_name
+        self._own_keys = own_keys
+        self._notaries = notaries
+        self._blocked = frozenset(blocked)
+        self._known: dict[str, dict[str, ServerKey]] = {}
+        self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._fetched: dict[str, float] = {}
+
+    async def key_for_request(self, server_name: str, key_id: str) -> VerifyKey:
+        """A key that is valid now. Raises NoKey."""
+        return await self._key(server_name, key_id, self._clock.now_ms(), strict=True)
+
+    async def check_event(self, event: Event) -> None:
+        """Check the signatures of every server that must have signed an event. Raises InvalidSignature, NoKey.
+
+        "The signing key used must be valid at the time the event was signed", since room version 5.
+        """
+        version = event.room_version
+        for signer in required_signers(event):
+            signatures = event.pdu.get("signatures", {}).get(signer)
+            if not isinstance(signatures, dict) or not signatures:
+                raise InvalidSignature(f"The event is not signed by {signer}")
+            failure: MatrixError = InvalidSignature(f"No signature of {signer} is valid")
+            for key_id in list(signatures)[:10]:
+                try:
+                    key = await self._key(signer, key_id, event.origin_server_ts, strict=version.enforces_key_validity)
+                    verify_event(event.pdu, version, signer, key)
+                except MatrixError as error:
+                    failure = error
+                else:
+                    break
+            else:
+                raise failure
+
+    async def _key(self, server_name: str, key_id: str, at_ms: int, *, strict: bool) -> VerifyKey:
+        if server_name == self._own_name:
+            own = self._own_keys.get(key_id)
+            if own is None:
+                raise NoKey(f"{key_id} is no key of this server")
+            return own
+        if not key_id.startswith("ed25519:"):
+            raise NoKey("Only ed25519 keys sign anything here")
+        for attempt in range(2):
+            known = await self._keys_of(server_name)
+            key = known.get(key_id)
+            if key is not None and (not strict or at_ms <= key.valid_until_ts):
+                return _verify_key(key)
+            if attempt == 0 and not await self._fetch(server_name, key_id):
+                break
+        if key is None:
+            raise NoKey(f"The key {key_id} of {server_name} cannot be had")
+        raise NoKey(f"The key {key_id} of {server_name} was not valid at that time")
+
+    async def _keys_of(self, server_name: str) -> dict[str, ServerKey]:
+        known = self._known.get(server_name)
+        if known is None:
+            known = {key.key_id: key for key in await self._store.list_keys(server_name)}
+            known = {key_id: key for key_id, key in known.items() if key.verify_key not in self._blocked}
+            self._known[server_name] = known
+        return known
+
+    async def _fetch(self, server_name: str, key_id: str) -> bool:
+        """Ask for a server's keys, once at a time and not again at once; whether anybody was asked."""
+        task = self._fetching.get(server_name)
+        if task is None:
+            last = self._fetched.get(server_name)
+            if last is not None and last + FETCH_AGAIN_SECONDS > self._clock.monotonic():
+                return False
+            task = self._fetching[server_name] = asyncio.ensure_future(self._ask(server_name, key_id))
+            task.add_done_callback(lambda _: self._fetching.pop(server_name, None))
+        await asyncio.shield(task)
+        return True
+
+    async def _ask(self, server_name: str, key_id: str) -> None:
+        self._fetched[server_name] = self._clock.monotonic()
+        keys: list[ServerKey] = []
+        try:
+            keys = self.read(server_name, await self._fetcher.fetch_keys(server_name))
+        except MatrixError as error:
+            _log.info("The keys of %s cannot be had from itself: %s", server_name, error)
+        if key_id not in {key.key_id for key in keys}:
+            keys += await self._ask_notaries(server_name, key_id)
+        if keys:
+            await self._db.write(lambda txn: self._store.set_keys(txn, keys))
+            self._known.pop(server_name, None)
+
+    async def _ask_notaries(self, server_name: str, key_id: str) -> list[ServerKey]:
+        for notary in self._notaries:
+            try:
+                body = await self._fetcher.query_notary(notary.server_name, server_name, [key_id])
+                told = body.get("server_keys") if isinstance(body, dict) else None
+                found: list[ServerKey] = []
+                for one in told[:MAXIMUM_KEYS] if isinstance(told, list) else ():
+                    if isinstance(one, dict) and _is_signed_by(one, notary):
+                        found += self.read(server_name, one)
+            except MatrixError as error:
+                _log.info("The notary %s does not tell of %s: %s", notary.server_name, server_name, error)
+                continue
+            if found:
+                return found
+        return []
+
+    def read(self, server_name: str, body: Any) -> list[ServerKey]:
+        """The keys that a server publishes, checked. Raises InvalidSignature."""
+        if not isinstance(body, dict) or body.get("server_name") != server_name:
+            raise InvalidSignature(f"These are not the keys of {server_name}")
+        valid_until = body.get("valid_until_ts")
+        published = body.get("verify_keys")
+        if not isinstance(valid_until, int) or not isinstance(published, dict) or len(published) > MAXIMUM_KEYS:
+            raise InvalidSignature(f"The keys of {server_name} cannot be read")
+        valid_until = min(valid_until, self._clock.now_ms() + VALID_MAX_MS)
+        keys = [key for key_id, said in published.items() if (key := _read_key(server_name, key_id, said, valid_until))]
+        for key in keys:  # "signed by" each of them, so that nobody publishes keys that they do not have
+            verify(body, server_name, _verify_key(key))
+        if not keys:
+            raise InvalidSignature(f"{server_name} publishes no key that can be used")
+        old = body.get("old_verify_keys")
+        current = {key.key_id for key in keys}
+        for key_id, said in list(old.items())[:MAXIMUM_KEYS] if isinstance(old, dict) else ():
+            expired = said.get("expired_ts") if isinstance(said, dict) else None
+            if not isinstance(expired, int) or key_id in current or expired > self._clock.now_ms():
+                continue
+            key_then = _read_key(server_name, key_id, said, expired, is_old=True)
+            if key_then is not None:
+                keys.append(key_then)
+        return [key for key in keys if key.verify_key not in self._blocked]
+
+
+def _read_key(server_name: str, key_id: Any, said: Any, valid_until: int, *, is_old: bool = False) -> ServerKey | None:
+    text = said.get("key") if isinstance(said, dict) else None
+    if not isinstance(text, str) or not isinstance(key_id, str) or not key_id.startswith("ed25519:"):
+        return None
+    try:
+        if len(decode_base64(text)) != 32:
+            return None
+    except ValueError:
+        return None
+    return ServerKey(server_name, key_id, text.rstrip("="), valid_until, is_old)
+
+
+def _verify_key(key: ServerKey) -> VerifyKey:
+    return decode_verify_key_bytes(key.key_id, decode_base64(key.verify_key))
+
+
+def _is_signed_by(body: dict[str, Any], notary: Notary) -> bool:
+    for key in notary.keys.values():
+        try:
+            verify(body, notary.server_name, key)
+        except InvalidSignature:
+            continue
+        return True
+    return False

@@ -1,0 +1,147 @@
+"""Brings what an event stands on and this server does not have, from the server that sent it.
+
+First the gap between what is known and the event is asked for (`/get_missing_events`); where it is wider than that, the
+state before the event (`/state_ids`, then the events that it names). That state is one branch among others: it goes
+through state resolution with what this server has worked out itself, so that nobody resets a room by it (A04). No step
+leaves the room (B18).
+
+Spec: Server-Server API, "Retrieving event authorisation information", "Backfilling and retrieving missing events".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import Any, Final
+
+from federation.client import STATE_BYTES, FederationClient, RemoteRefused, encoded
+from federation.events import EventChecks, in_order
+from homeserver.protocol.errors import BadJson, MatrixError
+from homeserver.protocol.events import Event
+from homeserver.rooms.branches import UnknownEvents
+from homeserver.rooms.live_room import LiveRoom
+from homeserver.rooms.receiving import Known, Outcome
+from homeserver.rooms.services import RoomServices
+from homeserver.storage.events import FOR_GOOD_REJECTED
+from homeserver.storage.rooms import StateKey
+
+GAP_MAX: Final = 10
+ONE_BY_ONE_MAX: Final = 50
+"""Up to so many events of a state are asked for one by one; beyond it, the whole state at once."""
+STATE_MAX: Final = 100_000
+
+_log = logging.getLogger("federation.missing_events")
+
+
+class MissingEvents:
+    """Receives events, and what they need."""
+
+    def __init__(self, client: FederationClient, checks: EventChecks, rooms: RoomServices) -> None:
+        self._client = client
+        self._checks = checks
+        self._rooms = rooms
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def receive(self, origin: str, event: Event) -> Outcome:
+        """Receive one event that has passed its checks. Raises MatrixError when what it needs cannot be had."""
+        try:
+            return await self._rooms.receiver.receive(event)
+        except UnknownEvents as unknown:
+            lock = self._locks.setdefault(event.room_id, asyncio.Lock())
+            async with lock:  # one walk over a room at a time, however many events wait for it
+                return await self._receive_with(origin, event, unknown.event_ids)
+
+    async def _receive_with(self, origin: str, event: Event, unknown: Collection[str]) -> Outcome:
+        room = await self._rooms.live.get(event.room_id)
+        await self.bring_auth_events(origin, room, event)
+        if any(event_id in unknown for event_id in event.prev_events):
+            for earlier in await self._gap(origin, room, event):
+                await self._receive_earlier(origin, room, earlier)
+        try:
+            return await self._rooms.receiver.receive(event)
+        except UnknownEvents:
+            state = await self.state_before(origin, room, event)
+            return await self._rooms.receiver.receive(event, state_before=state)
+
+    async def _receive_earlier(self, origin: str, room: LiveRoom, event: Event) -> None:
+        """One of the gap. What it needs beyond the gap is its state."""
+        try:
+            await self.bring_auth_events(origin, room, event)
+            try:
+                await self._rooms.receiver.receive(event)
+            except UnknownEvents:
+                state = await self.state_before(origin, room, event)
+                await self._rooms.receiver.receive(event, state_before=state)
+        except MatrixError as error:
+            _log.info("An event of a gap in %s is left out: %s", room.room_id, error)
+
+    async def _gap(self, origin: str, room: LiveRoom, event: Event) -> list[Event]:
+        body = {
+            "latest_events": [event.event_id],
+            "earliest_events": [head.event_id for head in room.extremities][:20],
+            "limit": GAP_MAX,
+            "min_depth": 0,
+        }
+        path = encoded("/_matrix/federation/v1/get_missing_events/{}", room.room_id)
+        try:
+            answer = await self._client.request(origin, "POST", path, body=body)
+        except RemoteRefused:
+            return []
+        events = await self._checks.check_all(_list(answer, "events")[:GAP_MAX], room.version, room.room_id)
+        return in_order([one for one in events if one.event_id != event.event_id])
+
+    async def bring_auth_events(self, origin: str, room: LiveRoom, event: Event) -> None:
+        """Keep the event's auth chain, as far as this server does not have it."""
+        here = await self._rooms.graph.find_graph_events(room.room_id, event.auth_events)
+        if all(event_id in here for event_id in event.auth_events):
+            return
+        path = encoded("/_matrix/federation/v1/event_auth/{}/{}", room.room_id, event.event_id)
+        answer = await self._client.get(origin, path, max_bytes=STATE_BYTES)
+        chain = await self._checks.check_all(_list(answer, "auth_chain")[:STATE_MAX], room.version, room.room_id)
+        await self._rooms.room_import.keep_outliers(room, chain)
+
+    async def state_before(self, origin: str, room: LiveRoom, event: Event) -> dict[StateKey, str]:
+        """The state before an event, as its sender tells of it; its events are kept."""
+        path = encoded("/_matrix/federation/v1/state_ids/{}", room.room_id)
+        answer = await self._client.get(origin, path, {"event_id": event.event_id}, max_bytes=STATE_BYTES)
+        ids = [one for one in _list(answer, "pdu_ids")[:STATE_MAX] if isinstance(one, str)]
+        chain = [one for one in _list(answer, "auth_chain_ids")[:STATE_MAX] if isinstance(one, str)]
+        await self._bring(origin, room, event, [*chain, *ids])
+        state: dict[StateKey, str] = {}
+        for stored in await self._rooms.events.find_events(room.room_id, room.version, ids):
+            if stored.event.is_state and stored.status not in FOR_GOOD_REJECTED:
+                state[stored.event.key] = stored.event_id
+        if ("m.room.create", "") not in state:
+            raise BadJson("The state before the event has no create event")
+        return state
+
+    async def _bring(self, origin: str, room: LiveRoom, event: Event, ids: list[str]) -> None:
+        here = await self._rooms.graph.find_graph_events(room.room_id, ids)
+        missing = [event_id for event_id in dict.fromkeys(ids) if event_id not in here]
+        if not missing:
+            return
+        if len(missing) > ONE_BY_ONE_MAX:
+            path = encoded("/_matrix/federation/v1/state/{}", room.room_id)
+            answer = await self._client.get(origin, path, {"event_id": event.event_id}, max_bytes=STATE_BYTES)
+            pdus = [*_list(answer, "auth_chain")[:STATE_MAX], *_list(answer, "pdus")[:STATE_MAX]]
+        else:
+            pdus = [pdu for event_id in missing for pdu in await self.fetch_event(origin, event_id)]
+        events = await self._checks.check_all(pdus, room.version, room.room_id)
+        await self._rooms.room_import.keep_outliers(room, events)
+
+    async def fetch_event(self, origin: str, event_id: str) -> list[Any]:
+        """The PDU of one event, or nothing."""
+        try:
+            answer = await self._client.get(origin, encoded("/_matrix/federation/v1/event/{}", event_id))
+        except RemoteRefused:
+            return []
+        return _list(answer, "pdus")[:1]
+
+
+def _list(answer: Any, name: str) -> list[Any]:
+    found = answer.get(name) if isinstance(answer, dict) else None
+    return found if isinstance(found, list) else []
+
+
+__all__ = ["Known", "MissingEvents"]

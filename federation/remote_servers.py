@@ -1,0 +1,136 @@
+"""What rooms, encryption and profiles ask of other servers: the answers when federation is on.
+
+Made before the parts that it needs, which come later by `bind`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from federation.client import FederationClient, RemoteFailed, RemoteRefused
+from homeserver.protocol.errors import MatrixError, NotFound, Unavailable
+from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import domain_of
+from homeserver.rooms.live_room import LiveRoom
+
+if TYPE_CHECKING:
+    from federation.services import FederationServices
+
+
+class RemoteServers:
+    """Implements `homeserver.rooms.remote.RemoteServers` and `homeserver.encryption.remote.RemoteKeys`."""
+
+    def __init__(self, own_name: str) -> None:
+        self._own_name = own_name
+        self._services: FederationServices | None = None
+
+    def bind(self, services: FederationServices) -> None:
+        """From now on other servers can be asked."""
+        self._services = services
+
+    @property
+    def _bound(self) -> FederationServices:
+        if self._services is None:
+            raise Unavailable("The server is still starting")
+        return self._services
+
+    @property
+    def _client(self) -> FederationClient:
+        return self._bound.client
+
+    # ---- rooms
+
+    async def join(self, user_id: str, room_id: str, content: dict[str, Any], via: tuple[str, ...]) -> str:
+        services = self._bound
+        profile = await services.profile_of(user_id)
+        servers = await services.servers_for(user_id, room_id, via)
+        return await services.joining.join(user_id, room_id, {**profile, **content}, servers)
+
+    async def knock(self, user_id: str, room_id: str, reason: str | None, via: tuple[str, ...]) -> str:
+        raise NotFound("Knocking at rooms of other servers is not there yet")
+
+    async def leave(self, user_id: str, room_id: str, reason: str | None) -> None:
+        await self._bound.leaving.leave(user_id, room_id, reason)
+
+    async def resolve_alias(self, alias: str) -> tuple[str, list[str]] | None:
+        try:
+            answer = await self._client.get(
+                domain_of(alias), "/_matrix/federation/v1/query/directory", {"room_alias": alias}, timeout=20
+            )
+        except RemoteRefused as error:
+            if error.status == 404:
+                return None
+            raise
+        room_id = answer.get("room_id") if isinstance(answer, dict) else None
+        servers = answer.get("servers") if isinstance(answer, dict) else None
+        if not isinstance(room_id, str):
+            return None
+        named = [one for one in servers if isinstance(one, str)] if isinstance(servers, list) else []
+        return room_id, named[:50] or [domain_of(alias)]
+
+    async def countersign(self, room: LiveRoom, invite: Event) -> Event | None:
+        return await self._bound.inviting.countersign(room, invite)
+
+    # ---- profiles
+
+    async def fetch_profile(self, user_id: str) -> dict[str, Any]:
+        """Raises NotFound."""
+        try:
+            answer = await self._client.get(
+                domain_of(user_id), "/_matrix/federation/v1/query/profile", {"user_id": user_id}, timeout=10
+            )
+        except RemoteFailed as error:
+            raise NotFound("There is no such user, or their server does not answer.") from error
+        return answer if isinstance(answer, dict) else {}
+
+    # ---- keys
+
+    async def query_keys(
+        self, wanted: Mapping[str, Sequence[str]], timeout_ms: int
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        bodies: dict[str, dict[str, Any]] = {}
+        for user_id, devices in wanted.items():
+            bodies.setdefault(domain_of(user_id), {})[user_id] = list(devices)
+        return await self._ask_each(
+            "/_matrix/federation/v1/user/keys/query",
+            {name: {"device_keys": body} for name, body in bodies.items()},
+            ("device_keys", "master_keys", "self_signing_keys"),
+            timeout_ms,
+        )
+
+    async def claim_keys(
+        self, wanted: Mapping[str, Mapping[str, str]], timeout_ms: int
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        bodies: dict[str, dict[str, Any]] = {}
+        for user_id, devices in wanted.items():
+            bodies.setdefault(domain_of(user_id), {})[user_id] = dict(devices)
+        return await self._ask_each(
+            "/_matrix/federation/v1/user/keys/claim",
+            {name: {"one_time_keys": body} for name, body in bodies.items()},
+            ("one_time_keys",),
+            timeout_ms,
+        )
+
+    async def _ask_each(
+        self, path: str, bodies: Mapping[str, dict[str, Any]], members: Sequence[str], timeout_ms: int
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """One request a server; of each answer only what is about the users of that server."""
+        found: dict[str, Any] = {member: {} for member in members}
+        failures: dict[str, Any] = {}
+
+        async def ask(name: str, body: dict[str, Any]) -> None:
+            try:
+                answer = await self._client.request(name, "POST", path, body=body, timeout=timeout_ms / 1000)
+            except MatrixError as error:
+                failures[name] = {"errcode": "M_UNKNOWN", "error": error.message[:300]}
+                return
+            for member in members:
+                told = answer.get(member) if isinstance(answer, dict) else None
+                for user_id, one in told.items() if isinstance(told, dict) else ():
+                    if domain_of(user_id) == name and isinstance(one, dict):
+                        found[member][user_id] = one
+
+        await asyncio.gather(*(ask(name, body) for name, body in bodies.items()))
+        return found, failures

@@ -1,0 +1,178 @@
+"""Everything of federation/, built in order on top of a homeserver."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from signedjson.key import get_verify_key
+from signedjson.types import VerifyKey
+
+from federation.api.authentication import ServerAuthenticator
+from federation.api.keys import KeysApi
+from federation.api.queries import QueriesApi
+from federation.api.rooms import RoomsApi
+from federation.api.routes import federation_routes
+from federation.backoff import Backoff
+from federation.client import FederationClient
+from federation.edus import IncomingEdus
+from federation.events import EventChecks
+from federation.inviting import Inviting
+from federation.joining import Joining
+from federation.keyring import Keyring, Notary
+from federation.leaving import Leaving
+from federation.membership_events import MembershipEvents
+from federation.missing_events import MissingEvents
+from federation.remote_servers import RemoteServers
+from federation.sender import FederationSender
+from federation.server_discovery import LookUpServices, ServerDiscovery
+from federation.serving import Serving
+from federation.transactions import Transactions
+from homeserver.composition import Homeserver
+from homeserver.http.routing import Route
+from homeserver.outbound.client import Outbound
+from homeserver.protocol.identifiers import domain_of
+from homeserver.protocol.signatures import key_id_of
+from homeserver.storage.destinations import DestinationStore
+from homeserver.storage.server_keys import ServerKeyStore
+
+
+@dataclass(frozen=True, slots=True)
+class FederationSettings:
+    """`old_keys`: by id, (unpadded Base64, milliseconds when it was last used). `blocked_keys`: nobody's (B07)."""
+
+    old_keys: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    notaries: Sequence[Notary] = ()
+    blocked_keys: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class FederationServices:
+    """The parts, and the routes."""
+
+    homeserver: Homeserver
+    client: FederationClient
+    backoff: Backoff
+    keyring: Keyring
+    sender: FederationSender
+    joining: Joining
+    leaving: Leaving
+    inviting: Inviting
+    routes: list[Route]
+
+    async def start(self) -> None:
+        await self.backoff.start()
+        await self.sender.start()
+
+    async def stop(self) -> None:
+        await self.sender.stop()
+
+    async def profile_of(self, user_id: str) -> dict[str, Any]:
+        """What a member event of a user of ours carries."""
+        fields = await self.homeserver.users.profiles.find_profile(user_id)
+        return {name: fields[name] for name in ("displayname", "avatar_url") if fields.get(name)}
+
+    async def servers_for(self, user_id: str, room_id: str, via: Sequence[str]) -> list[str]:
+        """Whom to ask about a room, in order: those that were named, who invited the user, the room's own server."""
+        own = self.homeserver.settings.server_name
+        membership = await self.homeserver.rooms.store.find_membership(room_id, user_id)
+        named = [*via]
+        if membership is not None and membership.membership == "invite":
+            named.insert(0, domain_of(membership.sender))
+        if ":" in room_id:
+            named.append(domain_of(room_id))
+        return [name for name in dict.fromkeys(named) if name and name != own]
+
+
+def build_federation_services(
+    homeserver: Homeserver,
+    remote: RemoteServers,
+    outbound: Outbound,
+    look_up: LookUpServices,
+    chance: random.Random,
+    settings: FederationSettings | None = None,
+) -> FederationServices:
+    """`remote` is what `homeserver` was built with; it answers from now on."""
+    settings = settings or FederationSettings()
+    db, clock, rooms, users = homeserver.db, homeserver.clock, homeserver.rooms, homeserver.users
+    own_name, signing_key = homeserver.settings.server_name, homeserver.settings.signing_key
+    destinations = DestinationStore(db)
+    backoff = Backoff(db, destinations, clock, chance)
+    client = FederationClient(
+        outbound=outbound,
+        discovery=ServerDiscovery(outbound, look_up, clock, chance),
+        backoff=backoff,
+        own_name=own_name,
+        signing_key=signing_key,
+    )
+    own_keys: dict[str, VerifyKey] = {key_id_of(signing_key): get_verify_key(signing_key)}
+    keyring = Keyring(
+        db=db,
+        store=ServerKeyStore(db),
+        fetcher=client,
+        clock=clock,
+        own_name=own_name,
+        own_keys=own_keys,
+        notaries=settings.notaries,
+        blocked=settings.blocked_keys,
+    )
+    checks = EventChecks(keyring)
+    missing = MissingEvents(client, checks, rooms)
+    events = MembershipEvents(
+        rooms=rooms, client=client, checks=checks, clock=clock, own_name=own_name, signing_key=signing_key
+    )
+    joining = Joining(
+        events=events, checks=checks, missing=missing, rooms=rooms, own_name=own_name, signing_key=signing_key
+    )
+    leaving = Leaving(events=events, missing=missing, rooms=rooms, invites=rooms.invites_from_elsewhere)
+    inviting = Inviting(
+        client=client,
+        checks=checks,
+        missing=missing,
+        rooms=rooms,
+        users=users,
+        invites=rooms.invites_from_elsewhere,
+        hooks=homeserver.hooks,
+        own_name=own_name,
+        signing_key=signing_key,
+    )
+    sender = FederationSender(
+        db=db,
+        store=destinations,
+        client=client,
+        backoff=backoff,
+        rooms=rooms,
+        stream=homeserver.stream,
+        clock=clock,
+        own_name=own_name,
+    )
+    transactions = Transactions(
+        db=db,
+        store=destinations,
+        clock=clock,
+        rooms=rooms,
+        checks=checks,
+        missing=missing,
+        own_name=own_name,
+        edus=IncomingEdus(db, users, rooms, homeserver.stream).handlers(),
+    )
+    routes = federation_routes(
+        ServerAuthenticator(keyring, backoff, own_name, sender.wake),
+        KeysApi(own_name, signing_key, settings.old_keys, clock),
+        RoomsApi(
+            transactions=transactions,
+            joining=joining,
+            leaving=leaving,
+            inviting=inviting,
+            serving=Serving(rooms, own_name),
+            clock=clock,
+            own_name=own_name,
+        ),
+        QueriesApi(users, rooms, homeserver.encryption, own_name),
+    )
+    services = FederationServices(homeserver, client, backoff, keyring, sender, joining, leaving, inviting, routes)
+    remote.bind(services)
+    homeserver.users.hooks.fetch_profile = remote.fetch_profile
+    return services

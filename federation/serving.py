@@ -1,0 +1,169 @@
+"""What other servers may read of rooms: events, states, history. Every answer names one room and leaves nothing of
+another out or in (B18, B19), and only servers that are in the room get one (B20).
+
+Spec: Server-Server API, "Retrieving events", "Backfilling and retrieving missing events", "Event authorisation".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from federation.transactions import acl_of, takes_part
+from homeserver.protocol.errors import Forbidden, NotFound
+from homeserver.protocol.history_visibility import server_may_see, visibility_of
+from homeserver.protocol.identifiers import domain_of
+from homeserver.protocol.redaction import redact
+from homeserver.rooms.branches import UnknownEvents
+from homeserver.rooms.live_room import MEMBER, LiveRoom
+from homeserver.rooms.services import RoomServices
+from homeserver.storage.events import ACCEPTED, StoredEvent
+from homeserver.storage.rooms import StateKey
+
+BACKFILL_MAX: Final = 100
+MISSING_MAX: Final = 20
+WALK_MAX: Final = 1_000
+
+
+class Serving:
+    """Answers servers that are in a room."""
+
+    def __init__(self, rooms: RoomServices, own_name: str) -> None:
+        self._rooms = rooms
+        self._own_name = own_name
+
+    async def room_for(self, origin: str, room_id: str) -> LiveRoom:
+        """The room, if the origin is in it. Raises NotFound, Forbidden."""
+        room = await self._rooms.live.find(room_id)
+        if room is None or not takes_part(room, self._own_name):
+            raise NotFound("This server is not in that room")
+        if not acl_of(room).allows(origin):
+            raise Forbidden("The room's access control list denies this server")
+        if not takes_part(room, origin):
+            raise Forbidden("Your server is not in the room")
+        return room
+
+    async def _find(self, room: LiveRoom, event_id: str) -> StoredEvent:
+        found = await self._rooms.events.find_events(room.room_id, room.version, [event_id])
+        if not found or found[0].status != ACCEPTED:
+            raise NotFound("The event is not known here")
+        return found[0]
+
+    async def get_event(self, origin: str, event_id: str) -> dict[str, Any]:
+        """`GET /event/{eventId}`: the event as the origin may see it."""
+        room_id = await self._rooms.events.find_room_id(event_id)
+        if room_id is None:
+            raise NotFound("The event is not known here")
+        room = await self.room_for(origin, room_id)
+        return (await self.visible(origin, room, [await self._find(room, event_id)]))[0]
+
+    async def state_ids(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
+        """`GET /state_ids`: the ids of the state before an event, and of its auth chain."""
+        room, state, chain = await self._state_before(origin, room_id, event_id)
+        del room
+        return {"pdu_ids": list(state), "auth_chain_ids": [one for one in chain if one not in set(state)]}
+
+    async def state(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
+        """`GET /state`: the same with the events themselves."""
+        room, state, chain = await self._state_before(origin, room_id, event_id)
+        found = await self._rooms.branches.with_auth_chains(room, [*state, *chain])
+        return {
+            "pdus": [found[one][0].pdu for one in state],
+            "auth_chain": [found[one][0].pdu for one in chain if one not in set(state)],
+        }
+
+    async def _state_before(self, origin: str, room_id: str, event_id: str) -> tuple[LiveRoom, list[str], list[str]]:
+        room = await self.room_for(origin, room_id)
+        await self._find(room, event_id)
+        try:
+            before = await self._rooms.branches.before(room, event_id)
+        except UnknownEvents:
+            raise NotFound("The state before that event is not known here") from None
+        ids = list((await self._rooms.branches.whole(room, before)).values())
+        chain = await self._rooms.branches.with_auth_chains(room, ids)
+        return room, ids, list(chain)
+
+    async def event_auth(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
+        """`GET /event_auth`: the auth chain of an event."""
+        room = await self.room_for(origin, room_id)
+        stored = await self._find(room, event_id)
+        chain = await self._rooms.branches.with_auth_chains(room, stored.event.auth_events)
+        return {"auth_chain": [event.pdu for event, _ in chain.values()]}
+
+    async def backfill(self, origin: str, room_id: str, start: Sequence[str], limit: int) -> list[dict[str, Any]]:
+        """`GET /backfill`: events and what came before them, newest first."""
+        room = await self.room_for(origin, room_id)
+        found = await self._rooms.events.find_events(room_id, room.version, list(start)[:20])
+        found = [stored for stored in found if stored.status == ACCEPTED]
+        if not found:
+            return []
+        newest = max(stored.position for stored in found)
+        page = await self._rooms.events.list_timeline(
+            room_id, room.version, before=newest + 1, limit=min(max(limit, 1), BACKFILL_MAX), newest_first=True
+        )
+        return await self.visible(origin, room, page)
+
+    async def missing_events(
+        self, origin: str, room_id: str, earliest: Sequence[str], latest: Sequence[str], limit: int, min_depth: int
+    ) -> list[dict[str, Any]]:
+        """`POST /get_missing_events`: what lies between, oldest first. The walk never leaves the room (B18)."""
+        room = await self.room_for(origin, room_id)
+        limit = min(max(limit, 1), MISSING_MAX)
+        seen = set(earliest) | set(latest)
+        found: list[StoredEvent] = []
+        level = [
+            one
+            for stored in await self._rooms.events.find_events(room_id, room.version, list(latest)[:20])
+            if stored.status == ACCEPTED
+            for one in stored.event.prev_events
+        ]
+        while level and len(found) < limit:
+            wanted = [one for one in dict.fromkeys(level) if one not in seen]
+            seen.update(wanted)
+            level = []
+            for stored in await self._rooms.events.find_events(room_id, room.version, wanted) if wanted else ():
+                if stored.status == ACCEPTED and stored.event.depth >= min_depth and len(found) < limit:
+                    found.append(stored)
+                    level += stored.event.prev_events
+        found.sort(key=lambda stored: (stored.event.depth, stored.position))
+        return await self.visible(origin, room, found)
+
+    # ---- what a server may see
+
+    async def visible(self, origin: str, room: LiveRoom, events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
+        """Events for a server: whole where one of its users may see them, else redacted."""
+        answers: list[dict[str, Any]] = []
+        for stored in events:
+            if await self._may_see(origin, room, stored):
+                answers.append(stored.event.pdu)
+            else:
+                answers.append(redact(stored.event.pdu, room.version))
+        return answers
+
+    async def _may_see(self, origin: str, room: LiveRoom, stored: StoredEvent) -> bool:
+        if domain_of(stored.event.sender) == origin:
+            return True
+        key: StateKey = ("m.room.history_visibility", "")
+        if room.history_visibility in ("shared", "world_readable") and len(await self._history(room, key)) <= 1:
+            return True
+        before = await self._rooms.branches.whole(room, await self._rooms.branches.before(room, stored.event_id))
+        members = [user_id for kind, user_id in before if kind == MEMBER and domain_of(user_id) == origin]
+        wanted = [before[key]] if key in before else []
+        wanted += [before[MEMBER, user_id] for user_id in members]
+        found = {
+            one.event_id: one.event for one in await self._rooms.events.find_events(room.room_id, room.version, wanted)
+        }
+        return server_may_see(
+            stored.event,
+            origin,
+            visibility=visibility_of(found.get(before.get(key, ""))),
+            memberships=[
+                str(found[before[MEMBER, user_id]].content.get("membership"))
+                for user_id in members
+                if before[MEMBER, user_id] in found
+            ],
+            joined_later=takes_part(room, origin),
+        )
+
+    async def _history(self, room: LiveRoom, key: StateKey) -> list[tuple[int, str | None]]:
+        return await self._rooms.store.list_key_history(room.room_id, key)

@@ -1,0 +1,211 @@
+"""Transactions of other servers: up to fifty events and a hundred EDUs at a time.
+
+The handler fails for nothing that stands in a transaction (A15): each event falls by itself, and what became of it is
+in the answer. A transaction that comes again gets the answer it got; one origin has one transaction under way at a time
+(B26).
+
+Spec: Server-Server API, "Transactions", "PDUs", "EDUs".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from federation.events import EventChecks
+from federation.missing_events import MissingEvents
+from homeserver.clock import Clock
+from homeserver.protocol.errors import BadJson, Forbidden, MatrixError, NotInRoom
+from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import domain_of
+from homeserver.protocol.room_versions import ROOM_VERSIONS
+from homeserver.protocol.server_acl import ServerAcl
+from homeserver.rooms.branches import UnknownEvents
+from homeserver.rooms.live_room import LiveRoom
+from homeserver.rooms.receiving import Known, Rejected
+from homeserver.rooms.services import RoomServices
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.destinations import DestinationStore
+from homeserver.storage.events import REJECTED
+
+PDUS_MAX: Final = 50
+EDUS_MAX: Final = 100
+ANSWERS_KEPT_MS: Final = 24 * 3600 * 1000
+
+EduHandler = Callable[[str, Any], Awaitable[None]]
+"""Takes the origin and the content of an EDU. Whatever it raises as MatrixError drops the EDU."""
+
+_log = logging.getLogger("federation.transactions")
+
+
+class Transactions:
+    """Takes them."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        store: DestinationStore,
+        clock: Clock,
+        rooms: RoomServices,
+        checks: EventChecks,
+        missing: MissingEvents,
+        own_name: str,
+        edus: Mapping[str, EduHandler],
+    ) -> None:
+        self._db = db
+        self._store = store
+        self._clock = clock
+        self._rooms = rooms
+        self._checks = checks
+        self._missing = missing
+        self._own_name = own_name
+        self._edus = edus
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._swept = 0
+
+    async def receive(self, origin: str, txn_id: str, body: Any) -> dict[str, Any]:
+        """The answer to a transaction. Raises BadJson when it is none, or too big."""
+        if not isinstance(body, dict):
+            raise BadJson("A transaction is a JSON object")
+        pdus, edus = body.get("pdus", []), body.get("edus", [])
+        if not isinstance(pdus, list) or not isinstance(edus, list):
+            raise BadJson("A transaction has lists of pdus and edus")
+        if len(pdus) > PDUS_MAX or len(edus) > EDUS_MAX:
+            raise BadJson(f"A transaction has at most {PDUS_MAX} pdus and {EDUS_MAX} edus")
+        lock = self._locks.setdefault(origin, asyncio.Lock())
+        try:
+            async with lock:
+                known = await self._store.find_answer(origin, txn_id)
+                if known is not None:
+                    answer: dict[str, Any] = msgspec.json.decode(known)
+                    return answer
+                answer = {"pdus": await self._receive_pdus(origin, pdus)}
+                for edu in edus:
+                    await self._receive_edu(origin, edu)
+                await self._keep_answer(origin, txn_id, answer)
+                return answer
+        finally:
+            if not lock.locked():
+                self._locks.pop(origin, None)
+
+    async def _keep_answer(self, origin: str, txn_id: str, answer: dict[str, Any]) -> None:
+        now = self._clock.now_ms()
+        sweep = now - self._swept > ANSWERS_KEPT_MS // 24
+
+        async def job(txn: Transaction) -> None:
+            self._store.add_answer(txn, origin, txn_id, msgspec.json.encode(answer).decode(), now)
+            if sweep:
+                await self._store.remove_answers(txn, now - ANSWERS_KEPT_MS)
+
+        await self._db.write(job)
+        if sweep:
+            self._swept = now
+
+    # ---- events
+
+    async def _receive_pdus(self, origin: str, pdus: list[Any]) -> dict[str, dict[str, Any]]:
+        outcomes: dict[str, dict[str, Any]] = {}
+        checked = await asyncio.gather(*(self._check(origin, pdu) for pdu in pdus), return_exceptions=True)
+        by_room: dict[str, list[Event]] = {}
+        for pdu, one in zip(pdus, checked, strict=True):
+            if isinstance(one, Event):
+                by_room.setdefault(one.room_id, []).append(one)
+            elif isinstance(one, Exception):
+                name = _claimed_id(pdu)
+                if name is not None:
+                    outcomes[name] = {"error": _said(one)}
+            elif one is not None:
+                raise one
+        for events in by_room.values():
+            for event, outcome in zip(events, await self._receive_events(origin, events), strict=True):
+                outcomes[event.event_id] = outcome
+        return outcomes
+
+    async def _check(self, origin: str, pdu: Any) -> Event:
+        room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
+        if not isinstance(room_id, str):
+            raise BadJson("The event names no room")  # a v12 create event comes with a join, never alone
+        room = await self._rooms.live.find(room_id)
+        if room is None or not takes_part(room, self._own_name):
+            raise NotInRoom()
+        if not acl_of(room).allows(origin):
+            raise Forbidden("The room's access control list denies this server")
+        event = await self._checks.check(pdu, room.version, room_id)
+        if not acl_of(room).allows(domain_of(event.sender)):
+            raise Forbidden("The room's access control list denies the sender's server")
+        return event
+
+    async def _receive_events(self, origin: str, events: list[Event]) -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = []
+        for event, outcome in zip(events, await self._rooms.receiver.receive_all(events), strict=True):
+            if isinstance(outcome, UnknownEvents):
+                try:
+                    outcome = await self._missing.receive(origin, event)
+                except (MatrixError, UnknownEvents) as error:
+                    outcome = error
+            if isinstance(outcome, Rejected):
+                answers.append({"error": outcome.reason[:500]})
+            elif isinstance(outcome, Known) and outcome.status == REJECTED:
+                answers.append({"error": "The event was rejected before"})
+            elif isinstance(outcome, Exception):
+                answers.append({"error": _said(outcome)})
+            else:
+                answers.append({})
+        return answers
+
+    # ---- EDUs
+
+    async def _receive_edu(self, origin: str, edu: Any) -> None:
+        edu_type = edu.get("edu_type") if isinstance(edu, dict) else None
+        handler = self._edus.get(edu_type) if isinstance(edu_type, str) else None
+        if handler is None:
+            return
+        try:
+            await handler(origin, edu.get("content"))
+        except MatrixError as error:
+            _log.debug("An EDU %s of %s is dropped: %s", edu_type, origin, error)
+        except Exception:
+            _log.exception("An EDU %s of %s could not be taken", edu_type, origin)
+
+
+def takes_part(room: LiveRoom, server_name: str) -> bool:
+    """Whether anybody of a server is in the room (A13)."""
+    return any(domain_of(user_id) == server_name for user_id in room.joined_members())
+
+
+_acls: dict[str, tuple[str, ServerAcl]] = {}
+ACLS_KEPT: Final = 1_000
+
+
+def acl_of(room: LiveRoom) -> ServerAcl:
+    """The room's access control list, compiled once for each of its events."""
+    stored = room.state_event("m.room.server_acl")
+    event_id = "" if stored is None else stored.event_id
+    kept = _acls.get(room.room_id)
+    if kept is None or kept[0] != event_id:
+        if len(_acls) >= ACLS_KEPT:
+            _acls.pop(next(iter(_acls)))
+        kept = _acls[room.room_id] = (event_id, ServerAcl(None if stored is None else stored.event.content))
+    return kept[1]
+
+
+def _claimed_id(pdu: Any) -> str | None:
+    """What the answer calls an event that was dropped: its id as its sender would compute it, if that can be had."""
+    if not isinstance(pdu, dict):
+        return None
+    if isinstance(pdu.get("event_id"), str):
+        found: str = pdu["event_id"][:255]
+        return found
+    try:
+        return Event({key: value for key, value in pdu.items() if key != "unsigned"}, ROOM_VERSIONS["11"]).event_id
+    except Exception:  # it need not be an event at all
+        return None
+
+
+def _said(error: Exception) -> str:
+    return str(error)[:500] if isinstance(error, MatrixError) else "What the event stands on is not known"

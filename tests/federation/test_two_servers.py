@@ -1,0 +1,135 @@
+"""Two homeservers and their users, over the real routes of both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.federation import FederatedServer, Network, open_federated
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[Network]:
+    network = Network()
+    yield network
+    for server in network.servers.values():
+        await server.close()
+
+
+@pytest.fixture
+async def one(network: Network) -> FederatedServer:
+    return await open_federated(network, "one.test")
+
+
+@pytest.fixture
+async def two(network: Network) -> FederatedServer:
+    return await open_federated(network, "two.test")
+
+
+async def settle(*servers: FederatedServer) -> None:
+    """Let everything that is under way between servers arrive."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+        queues = [queue for server in servers for queue in server.federation.sender._queues.values()]
+        if not any(queue.events or queue.behind or queue.has_stored_edus or queue.edus for queue in queues):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            return
+
+
+@pytest.mark.parametrize("version", ["1", "3", "6", "10", "11", "12"])
+async def test_user_of_another_server_joins_and_they_talk(
+    one: FederatedServer, two: FederatedServer, version: str
+) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat", room_version=version)
+    await alice.say(room_id, "你好")
+    joined = await bob.post(f"/join/{room_id}", {}, via="one.test")
+    assert joined == {"room_id": room_id}
+    said = await bob.say(room_id, "hello")
+    await settle(one, two)
+    told = await alice.say(room_id, "再见")
+    await settle(one, two)
+    for user in (alice, bob):
+        page = await user.get(f"/rooms/{room_id}/messages", dir="b", limit=50)
+        ids = [event["event_id"] for event in page["chunk"] if event["type"] == "m.room.message"]
+        assert ids[:2] == [told, said]
+        members = await user.get(f"/rooms/{room_id}/joined_members")
+        assert sorted(members["joined"]) == [alice.user_id, bob.user_id]
+    assert (await two.homeserver.rooms.live.get(room_id)).state_ids == (
+        await one.homeserver.rooms.live.get(room_id)
+    ).state_ids
+
+
+async def test_invited_user_of_another_server_joins(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="private_chat", name="商店")
+    await alice.invite(room_id, bob)
+    body = await bob.sync()
+    names = {event["type"] for event in body["rooms"]["invite"][room_id]["invite_state"]["events"]}
+    assert {"m.room.create", "m.room.name", "m.room.join_rules"} <= names
+    await bob.join(room_id)
+    await bob.say(room_id, "我来了")
+    await settle(one, two)
+    page = await alice.get(f"/rooms/{room_id}/messages", dir="b", limit=1)
+    assert page["chunk"][0]["content"]["body"] == "我来了"
+    body = await bob.sync()
+    assert room_id in body["rooms"]["join"]
+    assert "invite" not in body["rooms"]
+
+
+async def test_invite_is_rejected(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="private_chat")
+    await alice.invite(room_id, bob)
+    await bob.post(f"/rooms/{room_id}/leave", {})
+    await settle(one, two)
+    member = await alice.get(f"/rooms/{room_id}/state/m.room.member/{bob.user_id}")
+    assert member["membership"] == "leave"
+    assert room_id not in (await bob.sync()).get("rooms", {}).get("invite", {})
+
+
+async def test_private_room_lets_nobody_in_from_elsewhere(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="private_chat")
+    refused = await bob.request("POST", f"/join/{room_id}", {}, via="one.test")
+    assert refused.status == 403
+    assert refused.json["errcode"] == "M_FORBIDDEN"
+
+
+async def test_server_that_was_away_catches_up(
+    network: Network, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await settle(one, two)
+    network.lost = lambda origin, request: True
+    sent = [await alice.say(room_id, f"{number}") for number in range(8)]
+    await settle(one, two)
+    network.lost = lambda origin, request: False
+    await one.clock.advance(3600)
+    await two.clock.advance(3600)
+    await settle(one, two)
+    page = await bob.get(f"/rooms/{room_id}/messages", dir="b", limit=20)
+    ids = [event["event_id"] for event in page["chunk"] if event["type"] == "m.room.message"]
+    assert ids == sent[::-1]
+
+
+async def test_kick_of_the_last_user_is_heard_of(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await settle(one, two)
+    await alice.post(f"/rooms/{room_id}/kick", {"user_id": bob.user_id})
+    await settle(one, two)
+    body = await bob.sync()
+    assert room_id not in body.get("rooms", {}).get("join", {})
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await settle(one, two)
+    await bob.say(room_id, "again")
+    await settle(one, two)
+    page = await alice.get(f"/rooms/{room_id}/messages", dir="b", limit=1)
+    assert page["chunk"][0]["content"]["body"] == "again"

@@ -1,0 +1,101 @@
+"""Several homeservers in one process with real federation between them: requests go from one's client to another's
+routes, signed and checked, without sockets."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from signedjson.key import generate_signing_key
+
+from federation.remote_servers import RemoteServers
+from federation.server_discovery import ServiceRecord
+from federation.services import FederationServices, build_federation_services
+from homeserver.composition import build
+from homeserver.http.application import HttpApplication
+from homeserver.http.routing import Router
+from homeserver.outbound.client import OutboundAnswer, OutboundFailed
+from homeserver.protocol.identifiers import ServerName
+from homeserver.rooms.services import RoomSettings
+from homeserver.storage.database import Database
+from tests.support.clock import FakeClock
+from tests.support.databases import open_in_memory
+from tests.support.http import MemoryClient
+from tests.support.outbound import FakeOutbound, SentRequest
+from tests.support.server import Server, in_place, server_settings
+
+
+@dataclass
+class Network:
+    """Who is reached by which name. `lost` says of a request whether it is lost on the way."""
+
+    servers: dict[str, FederatedServer] = field(default_factory=dict)
+    lost: Callable[[str, SentRequest], bool] = lambda origin, request: False
+    requests: list[tuple[str, SentRequest]] = field(default_factory=list)
+
+    async def carry(self, origin: str, request: SentRequest) -> OutboundAnswer:
+        parts = urlsplit(request.url)
+        self.requests.append((origin, request))
+        there = self.servers.get(parts.netloc)
+        if there is None or self.lost(origin, request) or not parts.path.startswith("/_matrix/"):
+            raise OutboundFailed("not reached", f"nobody is at {parts.netloc}")
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        reply = await there.federation_application.respond(
+            request.method, target, headers, request.body or b"", "192.0.2.1"
+        )
+        assert isinstance(reply.body, bytes)
+        return OutboundAnswer(reply.status, {"content-type": "application/json"}, reply.body)
+
+
+@dataclass
+class FederatedServer(Server):
+    """A homeserver with federation."""
+
+    federation: FederationServices = None  # type: ignore[assignment]
+    federation_application: HttpApplication = None  # type: ignore[assignment]
+
+    @property
+    def name(self) -> str:
+        return self.homeserver.settings.server_name
+
+    async def close(self) -> None:
+        await self.federation.stop()
+        await super().close()
+
+
+async def no_services(name: str) -> list[ServiceRecord]:
+    return []
+
+
+async def open_federated(network: Network, name: str, db: Database | None = None, **changes: Any) -> FederatedServer:
+    """A server called `name` on a network, with a key of its own."""
+    settings = server_settings(
+        server_name=name,
+        rooms=RoomSettings(name),
+        signing_key=generate_signing_key(f"k{len(network.servers)}"),
+        **changes,
+    )
+    settings = replace(settings, users=replace(settings.users, server_name=ServerName(name)))
+    clock = FakeClock()
+    outbound = FakeOutbound(lambda request: network.carry(name, request))
+    remote = RemoteServers(name)
+    homeserver = build(
+        db or open_in_memory(), clock, settings, run_in_thread=in_place, outbound=outbound, remote=remote
+    )
+    rows = [*homeserver.client_routes, *homeserver.admin_routes]
+    client = MemoryClient(HttpApplication(Router(rows), homeserver.authenticator, clock=clock))
+    federation = build_federation_services(homeserver, remote, outbound, no_services, random.Random(name))
+    server = FederatedServer(
+        homeserver,
+        clock,
+        client,
+        federation=federation,
+        federation_application=HttpApplication(Router(federation.routes), homeserver.authenticator, clock=clock),
+    )
+    network.servers[name] = server
+    await federation.start()
+    return server

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast, get_args
 
-from homeserver.admin.paging import is_backwards, order_of, page_of
-from homeserver.http.parsing import query_bool, query_int
+from homeserver.admin.paging import flag_of, is_backwards, order_of, page_of
+from homeserver.http.parsing import query_int
 from homeserver.http.request import Request, Response
 from homeserver.media.upkeep import MediaUpkeep
 from homeserver.protocol.errors import InvalidParam, NotFound
@@ -80,7 +80,7 @@ class MediaAdminApi:
         gone = await self._upkeep.purge_before(
             _before(request),
             larger_than=query_int(request, "size_gt", 0),
-            keep_avatars=query_bool(request, "keep_profiles", True),
+            keep_avatars=flag_of(request, "keep_profiles", True),
         )
         return Response({"deleted_media": gone, "total": len(gone)})
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypeVar
 
-from homeserver.http.parsing import query_int, query_string
+from homeserver.http.parsing import query_bool, query_int, query_string
 from homeserver.http.request import Request
 from homeserver.protocol.errors import InvalidParam
 
 MAX_LIMIT = 10_000
+D = TypeVar("D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,12 @@ class PageRequest:
 
 
 def page_of(request: Request) -> PageRequest:
-    """Raises InvalidParam."""
-    return PageRequest(
-        query_int(request, "from", 0),
-        query_int(request, "limit", 100, maximum=MAX_LIMIT, clamp=True),
+    """Raises InvalidParam. An empty text means nothing, as some tools send it."""
+    start = 0 if request.query.get("from") == [""] else query_int(request, "from", 0)
+    limit = (
+        100 if request.query.get("limit") == [""] else query_int(request, "limit", 100, maximum=MAX_LIMIT, clamp=True)
     )
+    return PageRequest(start, limit)
 
 
 def is_backwards(request: Request, default: str = "f") -> bool:
@@ -57,3 +60,10 @@ def order_of(request: Request, orders: Collection[str], default: str) -> str:
 def text_of(request: Request, name: str) -> str | None:
     """A text to search for; an empty one is none."""
     return query_string(request, name, None) or None
+
+
+def flag_of(request: Request, name: str, default: D) -> bool | D:
+    """true or false; some tools send an empty text where they mean nothing. Raises InvalidParam."""
+    if request.query.get(name) == [""]:
+        return default
+    return query_bool(request, name, default)

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from homeserver.http.parsing import parse_body, query_bool
+from homeserver.admin.paging import flag_of
+from homeserver.http.parsing import parse_body
 from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import InvalidParam, NotFound
 from homeserver.storage.database import Database, Transaction
@@ -41,7 +42,7 @@ class RegistrationTokenApi:
         self._now_ms = now_ms
 
     async def list_tokens(self, request: Request) -> Response:
-        valid = query_bool(request, "valid", None)
+        valid = flag_of(request, "valid", None)
         now = self._now_ms()
         found = [token for token in await self._store.list_tokens() if valid is None or token.is_valid(now) == valid]
         return Response({"registration_tokens": [_shown(token) for token in found], "total": len(found)})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from homeserver.admin.paging import is_backwards, order_of, page_of, text_of
-from homeserver.http.parsing import query_bool, query_int, query_string
+from homeserver.admin.paging import flag_of, is_backwards, order_of, page_of, text_of
+from homeserver.http.parsing import query_int, query_string
 from homeserver.http.request import Request, Response
 from homeserver.protocol import strict_json
 from homeserver.protocol.filters import RoomEventFilter, parse_room_event_filter
@@ -31,8 +31,8 @@ class RoomAdminApi:
         rooms, total = await self._listing.page(
             RoomQuery(
                 term=text_of(request, "search_term"),
-                public=query_bool(request, "public_rooms", None),
-                empty=query_bool(request, "empty_rooms", None),
+                public=flag_of(request, "public_rooms", None),
+                empty=flag_of(request, "empty_rooms", None),
                 order_by=order_of(request, ORDERS, "name"),
                 reverse=is_backwards(request),
                 start=page.start,

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, cast, get_args
 
 import msgspec
 
-from homeserver.admin.paging import is_backwards, order_of, page_of, text_of
-from homeserver.http.parsing import parse_body, query_bool, query_list, query_string
+from homeserver.admin.paging import flag_of, is_backwards, order_of, page_of, text_of
+from homeserver.http.parsing import parse_body, query_list, query_string
 from homeserver.http.request import Request, Response
 from homeserver.mail.addresses import canonical_address
 from homeserver.protocol.errors import InvalidParam, NotFound, ThreepidInUse, UserInUse
@@ -98,23 +98,23 @@ class UserAdminApi:
 
     async def list_users(self, request: Request) -> Response:
         """Version 2: without `deactivated=true` and `locked=true` such accounts are left out."""
-        deactivated = None if query_bool(request, "deactivated", False) else False
+        deactivated = None if flag_of(request, "deactivated", False) else False
         return await self._list(request, deactivated)
 
     async def list_users_v3(self, request: Request) -> Response:
         """Version 3: `deactivated` says which, and all without it."""
-        return await self._list(request, query_bool(request, "deactivated", None))
+        return await self._list(request, flag_of(request, "deactivated", None))
 
     async def _list(self, request: Request, deactivated: bool | None) -> Response:
         page = page_of(request)
         query = AccountQuery(
             name=text_of(request, "name"),
             user_id=text_of(request, "user_id"),
-            guests=query_bool(request, "guests", True),
-            admins=query_bool(request, "admins", None),
+            guests=flag_of(request, "guests", True),
+            admins=flag_of(request, "admins", None),
             deactivated=deactivated,
-            locked=None if query_bool(request, "locked", False) else False,
-            suspended=query_bool(request, "suspended", None),
+            locked=None if flag_of(request, "locked", False) else False,
+            suspended=flag_of(request, "suspended", None),
             not_user_types=query_list(request, "not_user_type"),
             order_by=cast(OrderBy, order_of(request, get_args(OrderBy), "name")),
             descending=is_backwards(request),

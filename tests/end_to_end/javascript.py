@@ -11,20 +11,20 @@ FOLDER = Path(__file__).with_name("js")
 NODE_MAJOR = 20
 
 
-def node_with_library() -> str:
-    """The path of Node.js, once the library is installed beside the scripts in `js/`."""
+def node_with_library(folder: Path = FOLDER) -> str:
+    """The path of Node.js, once the libraries of a folder are installed beside its scripts."""
     node, npm = shutil.which("node"), shutil.which("npm")
     assert node is not None, f"Node.js {NODE_MAJOR} or newer is needed for matrix-js-sdk: install nodejs and npm"
     assert npm is not None, f"Node.js {NODE_MAJOR} or newer is needed for matrix-js-sdk: install nodejs and npm"
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     assert int(version[1:].partition(".")[0]) >= NODE_MAJOR, f"Node.js {NODE_MAJOR} or newer is needed, not {version}"
-    done = FOLDER / "node_modules" / ".installed"
-    with (FOLDER / "package-lock.json").open() as lock:
+    done = folder / "node_modules" / ".installed"
+    with (folder / "package-lock.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         wanted = lock.read()
         if not done.exists() or done.read_text() != wanted:
             command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-            result = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
-            assert result.returncode == 0, f"npm could not install matrix-js-sdk:\n{result.stderr[-2000:]}"
+            result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+            assert result.returncode == 0, f"npm could not install what {folder.name} needs:\n{result.stderr[-2000:]}"
             done.write_text(wanted)
     return node

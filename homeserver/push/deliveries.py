@@ -188,7 +188,7 @@ class Deliveries:
         if progress.failures and progress.next_try_ts > now:
             await self._wait(key, progress.next_try_ts)
             return True
-        outcome = await self._channels[pusher.kind].deliver(pusher, waiting, progress)
+        outcome = await self._deliver(pusher, waiting, progress)
         match outcome:
             case Delivered():
                 await self._note_delivered(key, outcome, progress)
@@ -202,6 +202,15 @@ class Deliveries:
                 await self._pushers.remove_rejected(*key)
                 return False
         return True
+
+    async def _deliver(self, pusher: Pusher, waiting: list[QueuedPush], progress: PushProgress) -> Outcome:
+        try:
+            return await self._channels[pusher.kind].deliver(pusher, waiting, progress)
+        except Unavailable:
+            raise
+        except Exception:  # whatever it is, it is tried again for a day and not for ever
+            _log.exception("a notification for %s could not be made", pusher.app_id)
+            return Failed("an error of this server")
 
     async def _note_delivered(self, key: PusherKey, outcome: Delivered, before: PushProgress) -> None:
         self.outcomes["delivered" if outcome.was_sent else "skipped"] += 1

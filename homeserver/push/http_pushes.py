@@ -83,7 +83,7 @@ class HttpPushes:
         elif any(later.event_id for later in waiting):
             return Delivered((push.position,), was_sent=False)  # that will tell the number, too
         badge = await self._badges.of_user(pusher.user_id) if wants_badges(pusher) else None
-        if unread is None and (badge is None or badge == progress.badge):
+        if unread is None and (badge is None or badge == (progress.badge or 0)):
             return Delivered((push.position,), was_sent=False)
         body = self._body(pusher, unread, badge)
         failed = await self._send(pusher, url, origin, body)

@@ -133,7 +133,7 @@ class PushSender:
         rows: Rows = []
         for stored in events:
             rows += await self._rows_of(stored)
-        rows += await self._badges(place, up_to)
+        rows += await self._badges(place, up_to, events)
         if rows or up_to - self._kept >= KEPT_PLACE_EVERY:
             if not await self._db.write(lambda txn: self._write(txn, up_to, rows)):
                 kept = await self._queue.find_place()  # another process has read these
@@ -213,16 +213,18 @@ class PushSender:
         view = await self._rooms.visibility.view(room, user_id)
         return view.shows(stored) and view.membership_at(stored.position) in ("join", "invite")
 
-    async def _badges(self, after: int, up_to: int) -> Rows:
-        """Pushers of those who read something: their devices may show another number now."""
-        stream = self._stream
-        if not stream.any_since(Change.PRIVATE_RECEIPTS, after):
-            return []
+    async def _badges(self, after: int, up_to: int, events: list[StoredEvent]) -> Rows:
+        """Pushers of those who read something, or came or went: their devices may show another number now."""
         newest: dict[str, int] = {}
-        for receipts in (await self._rooms.receipts.list_stream(after, up_to)).values():
-            for receipt in receipts:
-                if receipt.user_id in self._pushers.users:
-                    newest[receipt.user_id] = max(newest.get(receipt.user_id, 0), receipt.position)
+        for stored in events:
+            user_id = stored.event.state_key if stored.event.type == MEMBER else None
+            if user_id is not None and user_id in self._pushers.users:
+                newest[user_id] = stored.position
+        if self._stream.any_since(Change.PRIVATE_RECEIPTS, after):
+            for receipts in (await self._rooms.receipts.list_stream(after, up_to)).values():
+                for receipt in receipts:
+                    if receipt.user_id in self._pushers.users:
+                        newest[receipt.user_id] = max(newest.get(receipt.user_id, 0), receipt.position)
         now = self._clock.now_ms()
         return [
             (PusherKey(user_id, pusher.app_id, pusher.pushkey), QueuedPush(position, "", "", "[]", now))

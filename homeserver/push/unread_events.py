@@ -85,15 +85,21 @@ class UnreadEvents:
     async def find(self, user_id: str, push: QueuedPush) -> UnreadEvent | None:
         """None when there is nothing to tell any more."""
         room = await self._rooms.live.find(push.room_id)
-        if room is None or room.membership(user_id) not in ("join", "invite"):
+        if room is None:
             return None
         found = await self._rooms.events.find_events(push.room_id, room.version, [push.event_id])
         stored = found[0] if found else None
         if stored is None or stored.status != ACCEPTED or stored.redacted_because is not None:
             return None
+        event = stored.event
+        if event.type == MEMBER and event.state_key == user_id:
+            if room.state_ids.get((MEMBER, user_id)) != event.event_id:
+                return None  # an invitation that was answered, or taken back
+        elif room.membership(user_id) != "join":
+            return None
         if await self._is_read(user_id, stored):
             return None
-        sender = await self._rooms.live.member_event(room, stored.event.sender)
+        sender = await self._rooms.live.member_event(room, event.sender)
         name = None if sender is None else _text(sender.event.content.get("displayname"))
         return UnreadEvent(user_id, stored, room, msgspec.json.decode(push.actions), name)
 

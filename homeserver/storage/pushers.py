@@ -96,7 +96,9 @@ class PusherStore:
 
     async def forget_failures(self, txn: Transaction, user_id: str, app_id: str, pushkey: str) -> None:
         """It goes somewhere else now: it need not wait any more."""
-        await txn.execute(f"DELETE FROM push_progress WHERE {_KEY}", (user_id, app_id, pushkey))
+        await txn.execute(
+            f"UPDATE push_progress SET failures = 0, next_try_ts = 0 WHERE {_KEY}", (user_id, app_id, pushkey)
+        )
 
     async def remove_pushers_of_others(self, txn: Transaction, user_id: str, app_id: str, pushkey: str) -> list[str]:
         """Spec: without `append`, pushers of other users with the same app_id and pushkey are removed. Whose they

@@ -425,6 +425,14 @@ async def test_unified_push_gets_the_notification_as_it_is() -> None:
     assert gateway.is_unified_push
 
 
+async def test_members_that_are_null_count_as_left_out() -> None:
+    at = AtGoogle()
+    nulls = {"prio": None, "content": None, "sender": None, "counts": {"unread": 1, "missed_calls": None}}
+    told = {**ID_ONLY, **nulls, "devices": [{**device("token"), "data": None, "tweaks": None}]}
+    assert await at.gateway.notify(told) == []
+    assert at.google.messages[0]["data"] == {"event_id": "$1", "room_id": "!room", "prio": "high", "unread": "1"}
+
+
 async def test_apps_are_found_by_pattern_and_unknown_ones_are_rejected() -> None:
     at = AtGoogle()
     devices = [{**device("a"), "app_id": app_id} for app_id in ("org.example.android", "org.other", "ORG.EXAMPLE")]

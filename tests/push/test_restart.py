@@ -152,6 +152,21 @@ async def test_gateway_that_never_answers_leaves_nothing_behind_after_a_day() ->
         assert phones.gateway.events == [event_id]
 
 
+async def test_mistake_of_ours_is_not_repeated_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_phones() as phones:
+        alice, bob, room_id = await phones.pair()
+        await phones.add_pusher(bob)
+
+        def answer(request: SentRequest) -> OutboundAnswer:
+            raise ZeroDivisionError
+
+        phones.gateway.answer = answer
+        await alice.say(room_id, "one")
+        await phones.pass_time(26 * 3600)
+        assert 20 < len(phones.gateway.requests) < 60
+        assert await phones.server.homeserver.push.queue.count_pushes() == 0
+
+
 async def test_backlog_of_one_pusher_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("homeserver.push.deliveries.KEPT", 5)
     async with open_phones() as phones:

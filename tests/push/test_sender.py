@@ -106,6 +106,27 @@ async def test_encrypted_message_is_urgent_and_invitation_names_its_target() -> 
         assert told["counts"] == {"unread": 2}
 
 
+async def test_answered_invitation_is_told_no_more_and_no_longer_counted() -> None:
+    async with open_phones() as phones:
+        alice, bob, _ = await phones.pair()
+        await phones.add_pusher(bob)
+        first = await alice.create_room(preset="private_chat")
+        await alice.invite(first, bob)
+        await phones.quiet()
+        assert phones.gateway.told[-1]["counts"] == {"unread": 1}
+        await bob.post(f"/rooms/{first}/leave")
+        await phones.quiet()
+        assert phones.gateway.told[-1]["counts"] == {"unread": 0}
+        phones.gateway.answer = down
+        second = await alice.create_room(preset="private_chat")
+        await alice.invite(second, bob)
+        await phones.quiet()
+        await bob.join(second)
+        phones.gateway.answer = None
+        await phones.pass_time(10)
+        assert second not in [one.get("room_id") for one in phones.gateway.told]
+
+
 @pytest.mark.parametrize(("counts_rooms", "unread"), [(True, [1, 1, 2]), (False, [1, 2, 3])])
 async def test_unread_counts_rooms_or_messages(counts_rooms: bool, unread: list[int]) -> None:
     async with open_phones(push=PushSettings(counts_rooms=counts_rooms)) as phones:

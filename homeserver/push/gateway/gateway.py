@@ -15,23 +15,20 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from homeserver.clock import Clock
 from homeserver.metrics import Metrics
 from homeserver.outbound.client import Outbound
-from homeserver.protocol.errors import BadJson
 from homeserver.protocol.globs import Glob
 from homeserver.push.gateway.apns import Apns
 from homeserver.push.gateway.apps import AppSettings
 from homeserver.push.gateway.fcm import Fcm
 from homeserver.push.gateway.notification import (
-    MAX_DEVICES,
     Device,
     Dropped,
     Notification,
     Refused,
     Unreachable,
+    parse_notification,
 )
 from homeserver.push.gateway.unified_push import UnifiedPush
 from homeserver.push.gateway.web_push import WebPush
@@ -43,6 +40,8 @@ LONGEST_PAUSE: Final = 5.0
 DEFAULT_PAUSE: Final = 1.0
 DEFAULT_ABSENCE: Final = 30.0
 REMEMBERED: Final = 20_000
+IN_FLIGHT: Final = 500
+"""Notifications at once; anybody may call the gateway."""
 
 _log = logging.getLogger("homeserver.push.gateway")
 
@@ -78,6 +77,7 @@ class PushGateway:
     def __init__(self, apps: Sequence[App], clock: Clock) -> None:
         self._apps = apps
         self._clock = clock
+        self._in_flight = 0
         self._delivered: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
@@ -91,12 +91,16 @@ class PushGateway:
 
     async def notify(self, notification: Mapping[str, Any]) -> list[str]:
         """The pushkeys that are rejected. Raises BadJson, and OwnGatewayFailed when the homeserver shall try again."""
+        parsed = parse_notification(notification)
+        if self._in_flight >= IN_FLIGHT:
+            raise OwnGatewayFailed("too many notifications at once", 10.0)
+        self._in_flight += 1
         try:
-            parsed = msgspec.convert(notification, Notification)
-        except msgspec.ValidationError as error:
-            raise BadJson(f"The notification is not one: {error}") from None
-        if not parsed.devices or len(parsed.devices) > MAX_DEVICES:
-            raise BadJson(f"A notification is for at least one device and at most {MAX_DEVICES}.")
+            return await self._notify(parsed)
+        finally:
+            self._in_flight -= 1
+
+    async def _notify(self, parsed: Notification) -> list[str]:
         rejected: list[str] = []
         failure: Unreachable | None = None
         for device in parsed.devices:

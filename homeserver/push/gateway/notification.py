@@ -5,9 +5,12 @@ Spec: Push Gateway API, `POST /_matrix/push/v1/notify`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+from homeserver.protocol.errors import BadJson
 
 MAX_DEVICES = 100
 
@@ -50,6 +53,26 @@ class Notification(msgspec.Struct):
     def is_urgent(self) -> bool:
         """Spec, of `prio`: "If omitted, `high` is assumed"."""
         return self.prio != "low"
+
+
+def parse_notification(notification: Mapping[str, Any]) -> Notification:
+    """Raises BadJson. A member that is null counts as left out."""
+    told = _without_nulls(notification)
+    if isinstance(told.get("counts"), dict):
+        told["counts"] = _without_nulls(told["counts"])
+    if isinstance(told.get("devices"), list):
+        told["devices"] = [_without_nulls(one) if isinstance(one, dict) else one for one in told["devices"]]
+    try:
+        parsed = msgspec.convert(told, Notification)
+    except msgspec.ValidationError as error:
+        raise BadJson(f"The notification is not one: {error}") from None
+    if not parsed.devices or len(parsed.devices) > MAX_DEVICES:
+        raise BadJson(f"A notification is for at least one device and at most {MAX_DEVICES}.")
+    return parsed
+
+
+def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: member for name, member in value.items() if member is not None}
 
 
 class Refused(Exception):

@@ -19,7 +19,7 @@ class RemoteFile:
 class RemoteMedia(Protocol):
     """Other servers, as far as their files are asked for."""
 
-    async def download(
+    async def download_media(
         self, server_name: str, media_id: str, into: BinaryIO, *, max_bytes: int, timeout_ms: int
     ) -> RemoteFile:
         """Write the file into `into`. Raises NotFound (also when the server cannot be reached), NotYetUploaded (it was
@@ -30,7 +30,7 @@ class RemoteMedia(Protocol):
 class NoRemoteMedia:
     """This server alone: no other server exists."""
 
-    async def download(
+    async def download_media(
         self, server_name: str, media_id: str, into: BinaryIO, *, max_bytes: int, timeout_ms: int
     ) -> RemoteFile:
         raise NotFound("This server does not fetch media of other servers.")

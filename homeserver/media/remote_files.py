@@ -71,7 +71,7 @@ class RemoteFiles:
         media = Media(server_name, media_id, "", self._clock.now_ms())
         async with self._places:
             with tempfile.TemporaryFile() as file:
-                found = await self.remote.download(
+                found = await self.remote.download_media(
                     server_name, media_id, file, max_bytes=self._limits.file_bytes, timeout_ms=timeout_ms
                 )
                 size = file.seek(0, 2)

@@ -44,7 +44,7 @@ class Elsewhere:
         self.asked: list[tuple[str, str]] = []
         self.gate: asyncio.Event | None = None
 
-    async def download(
+    async def download_media(
         self, server_name: str, media_id: str, into: BinaryIO, *, max_bytes: int, timeout_ms: int
     ) -> RemoteFile:
         self.asked.append((server_name, media_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -55,7 +56,7 @@ def answer(body: bytes = b"hello", status: str = "200 OK", *headers: str) -> byt
 
 
 @asynccontextmanager
-async def canary(respond: Respond) -> AsyncIterator[Canary]:
+async def canary(respond: Respond, tls: ssl.SSLContext | None = None) -> AsyncIterator[Canary]:
     """Listens while the block runs."""
     made = Canary(respond)
     tasks: set[asyncio.Task[None]] = set()
@@ -65,7 +66,7 @@ async def canary(respond: Respond) -> AsyncIterator[Canary]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

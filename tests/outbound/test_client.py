@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from homeserver.outbound.address_guard import AddressGuard
 from homeserver.outbound.client import NoOutbound, OutboundClient, OutboundFailed
 from tests.outbound.canary import answer, canary, saying
+from tests.support.certificates import self_signed
 
 NAMES: Mapping[str, list[str]] = {
     "public.example": ["8.8.8.8"],
@@ -292,6 +295,35 @@ async def test_addresses_are_tried_one_after_the_other(open_client: OutboundClie
     async with canary(saying(answer())) as server:
         assert (await client.request("GET", server.url(host="two.example"))).status == 200
         assert await failure(client.request("GET", f"http://127.0.0.3:{server.port}/")) == "not reached"
+    await client.close()
+
+
+async def test_certificates_are_checked(
+    open_client: OutboundClient, resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = self_signed(tmp_path, "tls.example")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    resolver.answers |= {"tls.example": [["127.0.0.1"]], "other.example": [["127.0.0.1"]]}
+    async with canary(saying(answer()), tls) as server:
+        for trusted in (False, True):
+            url = f"https://tls.example:{server.port}/"
+            assert await failure(open_client.request("GET", url, trusted=trusted)) == "not reached"
+        assert server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        for host in ("tls.example", "127.0.0.1"):
+            assert (await open_client.request("GET", f"https://{host}:{server.port}/")).body == b"hello"
+        assert await failure(open_client.request("GET", f"https://other.example:{server.port}/")) == "not reached"
+        assert len(server.requests) == 2
+
+
+async def test_C06_a_name_server_that_never_answers_is_waited_for_no_longer(open_client: OutboundClient) -> None:
+    async def never(host: str) -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    client = OutboundClient(AddressGuard(look_up=never))
+    assert await failure(client.request("GET", "https://example.org/", timeout=0.05)) == "timed out"
     await client.close()
 
 

@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
-from homeserver.client_api.visitors import HOME, Visitor, Visitors, as_page, single
-from homeserver.http.browsers import parse_form
-from homeserver.http.pages import redirect
+from homeserver.client_api.visitors import HOME, Visitor, Visitors, as_page, problem_of, single
+from homeserver.http.browsers import new_browser, parse_form
+from homeserver.http.pages import page_response, redirect
 from homeserver.http.request import Request, Response
 from homeserver.oauth.browser_sessions import BrowserSessions
 from homeserver.oauth.client_metadata import localized
 from homeserver.oauth.sessions import OAuthSessions
-from homeserver.pages.forms import button, checkbox, field, form, hidden, link_button
+from homeserver.pages.forms import button, checkbox, error, field, form, hidden, link_button
 from homeserver.pages.html import Html, fill, join
 from homeserver.pages.languages import Text
-from homeserver.protocol.errors import NotFound
+from homeserver.protocol.errors import NotFound, WeakPassword
 from homeserver.storage.devices import Device
 from homeserver.users.accounts import Accounts
 from homeserver.users.devices import Devices
@@ -46,7 +46,9 @@ _OLD: Final = {
     "org.matrix.session_end": DELETE,
 }
 """What clients called them before v1.18."""
-_DANGEROUS: Final = (DELETE, DEACTIVATE, RESET)
+CHANGE: Final = "password"
+"""Our own: no client asks for it."""
+_DANGEROUS: Final = (DELETE, DEACTIVATE, RESET, CHANGE)
 
 _ACCOUNT = Text("Your account", "您的账号")
 _LOGGED_IN_AS = Text("You are logged in as {user}.", "您已登录为 {user}。")
@@ -81,6 +83,12 @@ _DEACTIVATE_WHY = Text(
 _ERASE = Text("Also hide my messages from people who join later", "同时对之后加入的人隐藏我的消息")
 _DEACTIVATE_NOW = Text("Deactivate for ever", "永久停用")
 _GONE = Text("The account was deactivated", "账号已停用")
+_PASSWORD = Text("Change the password", "更改密码")
+_NEW_PASSWORD = Text("New password", "新密码")
+_AGAIN = Text("The same once more", "再次输入新密码")
+_DIFFER = Text("The two are not the same.", "两次输入的密码不一致。")
+_OTHERS = Text("Log out all other sessions", "同时退出所有其他会话")
+_CHANGED = Text("The password was changed", "密码已更改")
 _BACK = Text("Back", "返回")
 _NOTHING: Final = Html("")
 
@@ -124,6 +132,8 @@ class AccountPages:
         if action == DEACTIVATE:
             box = checkbox(visitor.say(_ERASE), "erase")
             return _ask(visitor, _DEACTIVATE, _DEACTIVATE_WHY, DEACTIVATE, _DEACTIVATE_NOW, box)
+        if action == CHANGE and await self._has_password(visitor.session.user_id):
+            return _ask_password(visitor)
         return await self._overview(visitor)
 
     @as_page
@@ -147,6 +157,8 @@ class AccountPages:
             await self._devices.get_device(user_id, device_id)
             await self._devices.delete_devices(user_id, [device_id])
             return redirect(f"{HOME}?action={LIST}")
+        if action == CHANGE:
+            return await self._change_password(visitor, user_id, fields)
         if action == RESET:
             await self._browser_sessions.allow_cross_signing_reset(user_id)
             return visitor.page(_RESET_DONE, fill("<p>{text}</p>", text=visitor.say(_RESET_BACK)))
@@ -155,6 +167,27 @@ class AccountPages:
             await self._accounts.deactivate(user_id, erase="erase" in fields)
             return visitor.page(_GONE, Html(""))
         raise NotFound("There is no such action.")
+
+    async def _has_password(self, user_id: str) -> bool:
+        account = await self._accounts.find_account(user_id)
+        return account is not None and account.password_hash is not None
+
+    async def _change_password(self, visitor: Visitor, user_id: str, fields: Mapping[str, str]) -> Response:
+        """Every browser is logged out by it, and this one gets a new cookie."""
+        if not await self._has_password(user_id):
+            raise NotFound("This account has no password.")
+        password = fields.get("password", "")
+        if password != fields.get("again"):
+            return _ask_password(visitor, visitor.say(_DIFFER))
+        try:
+            self._accounts.check_new_password(password)
+        except WeakPassword as weak:
+            return _ask_password(visitor, problem_of(visitor.language, weak))
+        await self._accounts.change_password(user_id, password, keep_device=None, logout_devices="others" in fields)
+        browser = new_browser(is_secure=visitor.browser.is_secure)
+        await self._browser_sessions.open(browser.secret, user_id)
+        body = _back(visitor, HOME)
+        return page_response(visitor.language, visitor.say(_CHANGED), body, headers=browser.headers())
 
     async def _overview(self, visitor: Visitor) -> Response:
         assert visitor.session is not None
@@ -172,6 +205,9 @@ class AccountPages:
                     button(visitor.say(_SAVE)),
                 ),
                 link_button(visitor.say(_SESSIONS), f"{HOME}?action={LIST}"),
+                link_button(visitor.say(_PASSWORD), f"{HOME}?action={CHANGE}")
+                if await self._has_password(user_id)
+                else _NOTHING,
                 link_button(visitor.say(_DEACTIVATE), f"{HOME}?action={DEACTIVATE}"),
                 form("/_halfdoor/account/logout", visitor.token("logout"), button(visitor.say(_LOG_OUT), css="quiet")),
             ]
@@ -251,6 +287,20 @@ def _ask(
     return visitor.page(title, body)
 
 
+def _ask_password(visitor: Visitor, problem: str | None = None) -> Response:
+    asked = form(
+        HOME,
+        visitor.token(_purpose(CHANGE)),
+        hidden("action", CHANGE),
+        field(visitor.say(_NEW_PASSWORD), "password", kind="password", autocomplete="new-password"),
+        field(visitor.say(_AGAIN), "again", kind="password", autocomplete="new-password"),
+        checkbox(visitor.say(_OTHERS), "others", checked=True),
+        button(visitor.say(_SAVE)),
+    )
+    body = join([error(problem), asked, _back(visitor, HOME)])
+    return visitor.page(_PASSWORD, body, status=400 if problem else 200)
+
+
 def _facts(visitor: Visitor, device: Device, apps: Mapping[str, str]) -> Html:
     lines = []
     if device.device_id in apps:
@@ -268,7 +318,7 @@ def _moment(timestamp_ms: int) -> str:
 
 def _action(given: str | None) -> str:
     action = _OLD.get(given or "", given or PROFILE)
-    return action if action in ACTIONS else PROFILE
+    return action if action in (*ACTIONS, CHANGE) else PROFILE
 
 
 def _purpose(action: str, device_id: str = "") -> str:

@@ -24,6 +24,7 @@ from homeserver.users.registration import Registration, RegistrationWish
 _LOG_IN = Text("Log in", "登录")
 _PROVE = Text("Please confirm that it is you", "请确认是您本人")
 _USER = Text("User name", "用户名")
+_USER_OR_EMAIL = Text("User name or e-mail address", "用户名或电子邮箱")
 _PASSWORD = Text("Password", "密码")
 _WRONG = Text("The user name or the password is wrong.", "用户名或密码错误。")
 _OR = Text("Or continue with", "或者使用以下方式继续")
@@ -78,9 +79,8 @@ class LoginPages:
         fields = parse_form(request)
         visitor.browser.check(fields, "login")
         try:
-            user_id = await self._logins.identify(
-                fields.get("user", ""), fields.get("password", ""), request.client_address
-            )
+            typed = await self._user_of(fields.get("user", "").strip())
+            user_id = await self._logins.identify(typed, fields.get("password", ""), request.client_address)
             if single(request, "prove") is not None and visitor.session and visitor.session.user_id != user_id:
                 raise Forbidden(_NOT_OTHER.of(visitor.language))
         except MatrixError as problem:
@@ -118,6 +118,13 @@ class LoginPages:
         await self._sessions.end(visitor.browser.secret)
         browser = new_browser(is_secure=visitor.browser.is_secure)
         return redirect(login_url(next_page(fields.get("next")), request), headers=browser.headers())
+
+    async def _user_of(self, typed: str) -> str:
+        """The user that somebody typed: a user id, its localpart, or an e-mail address. Raises Forbidden."""
+        if "@" not in typed[1:]:
+            return typed
+        identifier = {"type": "m.id.thirdparty", "medium": "email", "address": typed}
+        return await self._logins.find_identified({"identifier": identifier}) or typed
 
     @property
     def may_register(self) -> bool:
@@ -179,7 +186,7 @@ class LoginPages:
                 form(
                     login_url(leads_to, request, prove=proving),
                     visitor.token("login"),
-                    field(visitor.say(_USER), "user", value=user, autocomplete="username", max_length=255),
+                    field(visitor.say(_USER_OR_EMAIL), "user", value=user, autocomplete="username", max_length=255),
                     field(visitor.say(_PASSWORD), "password", kind="password", autocomplete="current-password"),
                     button(visitor.say(_LOG_IN)),
                 )

@@ -99,6 +99,38 @@ async def test_a_new_password_ends_the_sessions_of_the_pages() -> None:
     assert "/login" in (await reader.get(MANAGE)).url
 
 
+async def test_the_password_is_changed_on_the_pages() -> None:
+    server, alice, reader = await open_with_alice()
+    other = await log_in_reader(server)
+    page = await reader.get(f"{MANAGE}?action=password")
+    assert (await reader.submit(page, password="short", again="short")).status == 400
+    assert (await reader.submit(page, password="a new password", again="another one")).status == 400
+    assert (await reader.submit(page, password="a new password", again="a new password")).status == 200
+    assert alice.user_id in (await reader.get(MANAGE)).text
+    assert "/login" in (await other.get(MANAGE)).url
+    assert (await alice.request("GET", "/account/whoami")).status == 200, "the box was not ticked"
+    page = await reader.get(f"{MANAGE}?action=password")
+    await reader.submit(page, password="a third password", again="a third password", others="on")
+    assert (await alice.request("GET", "/account/whoami")).status == 401
+    page = await other.get("/_halfdoor/account/login")
+    assert (await other.submit(page, user="alice", password=PASSWORD)).status == 403
+    assert (await other.submit(page, user="alice", password="a third password")).status == 200
+
+
+async def test_an_e_mail_address_serves_as_a_user_name() -> None:
+    from homeserver.storage.threepids import Threepid, ThreepidStore
+
+    server, alice, _ = await open_with_alice()
+    threepid = Threepid("email", "alice@example.org", alice.user_id, 0, 0)
+    db = server.homeserver.db
+    await db.write(lambda txn: ThreepidStore(db).add_threepid(txn, threepid))
+    reader = PageReader(server.client)
+    page = await reader.get("/_halfdoor/account/login")
+    assert (await reader.submit(page, user="nobody@example.org", password=PASSWORD)).status == 403
+    page = await reader.submit(page, user="Alice@example.org", password=PASSWORD)
+    assert alice.user_id in page.text
+
+
 async def test_a_session_of_the_pages_ends_in_time() -> None:
     server, _, reader = await open_with_alice()
     await server.clock.advance(15 * 24 * 3600)

@@ -27,6 +27,7 @@ UNSTABLE_FEATURES = dict.fromkeys(
         "org.matrix.msc4306",
         "org.matrix.msc4354",
         "org.matrix.msc4380.stable",
+        "org.matrix.simplified_msc3575",
         "uk.half-shot.msc2666.query_mutual_rooms",
         "uk.half-shot.msc2666.query_mutual_rooms.stable",
         "uk.tcpip.msc4133",

@@ -193,6 +193,8 @@ def build_sync_services(
             receipts=rooms.receipts,
             account_data=users.account_data,
             threads=rooms.thread_subscriptions,
+            sticky=rooms.sticky_events,
+            serializer=rooms.serializer,
             stream=stream,
         ),
         live=rooms.live,

@@ -146,3 +146,33 @@ async def test_delayed_event_may_be_sticky(server: Server) -> None:
     assert len(await server.homeserver.rooms.sticky_events.list_rooms()) == 1
     chunk = (await alice.get(f"/rooms/{room_id}/messages", dir="b", limit=1))["chunk"]
     assert chunk[0]["unsigned"]["msc4354_sticky_duration_ttl_ms"] == 59_000
+
+
+async def test_sliding_sync_tells_of_sticky_events_as_an_extension(server: Server) -> None:
+    alice, bob = await server.register(), await server.register("bob")
+    room_id, other = await alice.create_room(preset="public_chat"), await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    early, elsewhere = await stick(alice, room_id, "early"), await stick(alice, other, "not joined")
+    for number in range(3):
+        await alice.say(room_id, f"{number}")
+    late = await stick(alice, room_id, "late")
+    path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+
+    async def ask(since: str | None = None, timeline_limit: int = 1) -> tuple[list[str], str]:
+        lists = {"all": {"ranges": [[0, 9]], "timeline_limit": timeline_limit, "required_state": []}}
+        extension = {"enabled": True, "limit": 10, **({} if since is None else {"since": since})}
+        body = {"lists": lists, "extensions": {"org.matrix.msc4354.sticky_events": extension}}
+        answer = await bob.post(path, body)
+        told = answer["extensions"]["org.matrix.msc4354.sticky_events"]
+        assert elsewhere not in str(told)
+        events = told["rooms"].get(room_id, {}).get("events", [])
+        return [event["event_id"] for event in events], told["next_batch"]
+
+    shown, place = await ask()
+    assert shown == [early]  # the other one is the timeline
+    assert (await ask(place))[0] == []
+    newest = await stick(alice, room_id, "newest")
+    await alice.say(room_id, "on top")
+    assert (await ask(place))[0] == [newest]
+    assert (await ask("99999999"))[0] == [early, late, newest]
+    assert (await ask("99999999", timeline_limit=20))[0] == []

@@ -1,7 +1,8 @@
 """What sliding sync tells beside rooms, where the client asks for it.
 
-to_device (MSC3885), e2ee (MSC3884), account_data (MSC3959), receipts (MSC3960), typing (MSC3961) and thread
-subscriptions (MSC4308). What stands in them is what the sections of /sync say, by the same code.
+to_device (MSC3885), e2ee (MSC3884), account_data (MSC3959), receipts (MSC3960), typing (MSC3961), thread
+subscriptions (MSC4308) and sticky events (MSC4354). What stands in them is what the sections of /sync say, by the same
+code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from homeserver.protocol.errors import InvalidParam
+from homeserver.rooms.client_events import EventSerializer
 from homeserver.rooms.receipts import Receipts, receipts_contents
+from homeserver.rooms.sticky_events import StickyEvents
 from homeserver.rooms.thread_subscriptions import ThreadSubscriptions, as_json
 from homeserver.rooms.tokens import place_after
 from homeserver.storage.receipts import Receipt
@@ -31,7 +34,9 @@ from homeserver.users.account_data import AccountDataService
 
 TO_DEVICE_MAX: Final = 100
 THREADS_MAX: Final = 512
+STICKY_MAX: Final = 100
 THREADS: Final = "io.element.msc4308.thread_subscriptions"
+STICKY: Final = "org.matrix.msc4354.sticky_events"
 
 
 @dataclass(slots=True)
@@ -79,6 +84,8 @@ class ExtensionSections:
         receipts: Receipts,
         account_data: AccountDataService,
         threads: ThreadSubscriptions,
+        sticky: StickyEvents,
+        serializer: EventSerializer,
         stream: Stream,
     ) -> None:
         self._to_device = to_device
@@ -88,14 +95,17 @@ class ExtensionSections:
         self._receipts = receipts
         self._account_data = account_data
         self._threads = threads
+        self._sticky = sticky
+        self._serializer = serializer
         self._stream = stream
 
     async def acknowledge(self, user_id: str, device_id: str | None, extensions: Extensions) -> None:
         """The messages to the device that the client has seen need not be kept. Raises InvalidParam."""
         config = extensions.to_device
         if device_id is not None and config is not None and config.enabled and config.since is not None:
-            since = min(_place_of(config.since), self._stream.position)
-            await self._to_device.acknowledge(user_id, device_id, since)
+            since = _place_of(config.since)
+            if since <= self._stream.position:  # else it is of before a backup was restored, and nothing is known
+                await self._to_device.acknowledge(user_id, device_id, since)
 
     async def answer(self, extensions: Extensions, look: Look) -> ExtensionsAnswer:
         """What is new."""
@@ -107,6 +117,7 @@ class ExtensionSections:
             ("receipts", extensions.receipts, self._read),
             ("typing", extensions.typing, self._types),
             (THREADS, extensions.thread_subscriptions, self._followed),
+            (STICKY, extensions.sticky_events, self._held),
         )
         for name, config, section in sections:
             if config is not None and config.enabled:
@@ -120,6 +131,8 @@ class ExtensionSections:
         run = look.run
         since = 0 if config.since is None else _place_of(config.since)
         device_id = run.reader.device_id
+        if since > self._stream.position:
+            since = 0  # of before a backup was restored: nobody knows what the device has
         if device_id is None or since > run.now.position:
             return {"next_batch": config.since or str(run.now.position), "events": []}, False
         limit = min(config.limit if config.limit is not None and config.limit > 0 else TO_DEVICE_MAX, TO_DEVICE_MAX)
@@ -217,6 +230,27 @@ class ExtensionSections:
             body["prev_batch"] = place_after(more)
         return body, True
 
+    async def _held(self, config: ExtensionConfig, look: Look) -> tuple[dict[str, Any] | None, bool]:
+        """Sticky events of all rooms that the user is in, whatever the lists show, but for those in the timelines."""
+        run = look.run
+        since = 0 if config.since is None else _place_of(config.since)
+        since = 0 if since > self._stream.position else since  # of before a backup was restored
+        limit = max(1, min(config.limit if config.limit is not None else STICKY_MAX, STICKY_MAX))
+        rooms = [room_id for room_id in await self._sticky.list_rooms(since) if room_id in run.memberships.joined]
+        by_room, place = await self._sticky.list_of_rooms(rooms, since, run.now.position, limit=limit)
+        found: dict[str, Any] = {}
+        for room_id, held in by_room.items():
+            answer = look.answers.get(room_id)
+            shown = () if answer is None else answer.event_ids
+            events = [
+                self._serializer.serialize(stored, run.reader, with_room_id=False)
+                for stored in held
+                if stored.event_id not in shown and stored.event.sender not in run.ignored
+            ]
+            if events:
+                found[room_id] = {"events": events}
+        return {"rooms": found, "next_batch": str(max(since, place))}, bool(found)
+
 
 def _part(run: SyncRun) -> SyncRun:
     """The same look at the stream, with nothing found yet."""
@@ -242,5 +276,5 @@ def _thread_last(receipt: Receipt) -> bool:
 def _place_of(text: str) -> int:
     """Raises InvalidParam."""
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise InvalidParam("extensions.to_device.since is not one of this server's.")
+        raise InvalidParam("The since of an extension is not one of this server's.")
     return int(text)

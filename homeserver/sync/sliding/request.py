@@ -70,6 +70,7 @@ class Extensions(msgspec.Struct, frozen=True):
     thread_subscriptions: ExtensionConfig | None = msgspec.field(
         name="io.element.msc4308.thread_subscriptions", default=None
     )
+    sticky_events: ExtensionConfig | None = msgspec.field(name="org.matrix.msc4354.sticky_events", default=None)
 
 
 class SlidingSyncBody(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, field
 
 from config.secret import Secret
 
-Api = Literal["client", "admin"]
+Api = Literal["client", "admin", "federation"]
 Level = Literal["debug", "info", "warning", "error"]
 RoomVersionId = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]
 WebAddress = Annotated[str, Meta(pattern=r"^https?://")]
@@ -49,9 +49,9 @@ class Listener(Struct, frozen=True, kw_only=True):
         list[Api],
         doc(
             "What is served here: client (Client-Server API, application services' calls, well-known), admin "
-            "(operators' API under /_synapse/admin)."
+            "(operators' API under /_synapse/admin), federation (what other servers ask, when federation is enabled)."
         ),
-    ] = field(default_factory=lambda: ["client", "admin"])
+    ] = field(default_factory=lambda: ["client", "admin", "federation"])
 
 
 class Database(Struct, frozen=True, kw_only=True):
@@ -388,6 +388,12 @@ class UserDirectory(Struct, frozen=True, kw_only=True):
     search_all_users: Annotated[
         bool, doc("True: everybody finds everybody; False: people who share a room or are in a public one.")
     ] = False
+    profiles_for_strangers: Annotated[
+        bool,
+        doc(
+            "False: a profile can be read by those alone who share a room with its user. Names of members are no secret."
+        ),
+    ] = True
 
 
 class Sync(Struct, frozen=True, kw_only=True):
@@ -668,6 +674,16 @@ class Outbound(Struct, frozen=True, kw_only=True):
     ] = "Halfdoor"
 
 
+class Federation(Struct, frozen=True, kw_only=True):
+    """Rooms together with other servers. Not whole yet, and so off."""
+
+    enabled: Annotated[bool, doc("Whether this server takes part in rooms with other servers.")] = False
+    blocked_keys: Annotated[
+        list[str],
+        doc("Public signing keys (unpadded Base64) that nobody is believed by, because they are known to have leaked."),
+    ] = field(default_factory=list)
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -702,6 +718,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     media: Annotated[Media, doc("Files.")] = Media()
     mail: Annotated[Mail, doc("E-mail.")] = Mail()
     outbound: Annotated[Outbound, doc("Requests to others.")] = Outbound()
+    federation: Annotated[Federation, doc("Other servers.")] = Federation()
     presence: Annotated[Presence, doc("Presence.")] = Presence()
     push: Annotated[Push, doc("Notifications.")] = Push()
     user_directory: Annotated[UserDirectory, doc("User directory.")] = UserDirectory()

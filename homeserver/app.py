@@ -8,6 +8,7 @@ import ctypes
 import gc
 import hashlib
 import logging
+import random
 import re
 import signal
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ from homeserver.users.validation_sessions import EmailSettings
 
 if TYPE_CHECKING:
     from bridges.webchat import WebchatBridge
+    from federation.remote_servers import RemoteServers
+    from federation.services import FederationServices
 
 _log = logging.getLogger("homeserver")
 
@@ -137,6 +140,7 @@ class RunningServer:
     webchat: WebchatBridge | None
     addresses: list[str]
     outbound: OutboundClient
+    federation: FederationServices | None
 
     async def stop(self, grace_seconds: float) -> None:
         """End what runs, write what is only in memory, close the database."""
@@ -144,6 +148,8 @@ class RunningServer:
             steps.push_async_callback(self.homeserver.db.close)
             steps.push_async_callback(self.outbound.close)
             steps.push_async_callback(self.homeserver.close)
+            if self.federation is not None:
+                steps.push_async_callback(self.federation.stop)
             steps.push_async_callback(self.http.shut_down, grace_seconds, wake=self.homeserver.notifier.close)
             if self.webchat is not None:
                 steps.push_async_callback(self.webchat.stop)
@@ -166,6 +172,11 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
     recaptcha = settings.registration.recaptcha
     if recaptcha.secret_key is not None:
         hooks.verify_captcha.append(Recaptcha(recaptcha.secret_key.reveal(), recaptcha.verify_url).verify)
+    federated = None
+    if settings.federation.enabled:
+        from federation.remote_servers import RemoteServers  # costs memory that servers without it keep
+
+        federated = RemoteServers(settings.server_name)
     homeserver = build(
         db,
         clock,
@@ -174,10 +185,14 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
         appservices=appservices,
         mailer=mailer_of(settings, clock),
         outbound=outbound,
+        remote=federated,
     )
+    federation = None if federated is None else federation_of(settings, homeserver, federated, reactor)
     if settings.ldap.uri is not None:
         use_directory(settings, homeserver)
     await homeserver.start()
+    if federation is not None:
+        await federation.start()
     http = HttpServer(reactor, clock)
     limiter: RouteLimiter | None = None
     if settings.rate_limits.enabled:
@@ -187,7 +202,7 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
     addresses: list[str] = []
     for listener in settings.listeners:
         application = HttpApplication(
-            Router(_rows(homeserver, listener)),
+            Router(_rows(homeserver, federation, listener)),
             homeserver.authenticator,
             limiter,
             clock=clock,
@@ -204,7 +219,7 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
         addresses.append(f"{settings.metrics.host}:{settings.metrics.port} (metrics)")
     if webchat is not None:
         addresses.append(f"{webchat.public_url} (webchat)")
-    return RunningServer(homeserver, http, webchat, addresses, outbound)
+    return RunningServer(homeserver, http, webchat, addresses, outbound, federation)
 
 
 def server_settings(settings: Settings) -> ServerSettings:
@@ -262,6 +277,7 @@ def server_settings(settings: Settings) -> ServerSettings:
             ),
             presence_enabled=settings.presence.enabled,
             directory_finds_everybody=settings.user_directory.search_all_users,
+            profiles_for_strangers=settings.user_directory.profiles_for_strangers,
             trusted_push_gateways=tuple(settings.push.allowed_gateways),
         ),
         oauth=OAuthSettings(is_enabled=settings.oauth.enabled, base_url=settings.public_base_url),
@@ -328,6 +344,26 @@ def outbound_of(settings: Settings, reactor: Any) -> OutboundClient:
     own_ports |= {settings.metrics.port, settings.webchat.port}
     guard = AddressGuard(outbound.allowed_networks, outbound.denied_networks, outbound.allowed_ports, own_ports)
     return OutboundClient(guard, outbound.user_agent, reactor)
+
+
+def federation_of(
+    settings: Settings, homeserver: Homeserver, remote: RemoteServers, reactor: Any
+) -> FederationServices:
+    """Other servers: they may listen on any port, and are asked by a client of their own."""
+    from federation.service_records import look_up_services
+    from federation.services import FederationSettings, build_federation_services
+
+    outbound = settings.outbound
+    own_ports = {settings.metrics.port, settings.webchat.port}
+    guard = AddressGuard(outbound.allowed_networks, outbound.denied_networks, (), own_ports)
+    return build_federation_services(
+        homeserver,
+        remote,
+        OutboundClient(guard, outbound.user_agent, reactor),
+        look_up_services,
+        random.SystemRandom(),
+        FederationSettings(blocked_keys=settings.federation.blocked_keys),
+    )
 
 
 def push_settings(settings: Settings) -> PushSettings:
@@ -519,12 +555,14 @@ def _signing_key(settings: Settings) -> SigningKey:
     return keys[0]
 
 
-def _rows(homeserver: Homeserver, listener: Listener) -> list[Route]:
+def _rows(homeserver: Homeserver, federation: FederationServices | None, listener: Listener) -> list[Route]:
     rows: list[Route] = []
     if "client" in listener.apis:
         rows += homeserver.client_routes
     if "admin" in listener.apis:
         rows += homeserver.admin_routes
+    if "federation" in listener.apis and federation is not None:
+        rows += federation.routes
     return rows
 
 

@@ -15,11 +15,13 @@ class ProfileApi:
         self._profiles = profiles
 
     async def get_profile(self, request: Request) -> Response:
+        await self._profiles.check_may_read(request.requester, request.path_params["user_id"])
         return Response(await self._profiles.get_profile(request.path_params["user_id"]))
 
     async def get_profile_field(self, request: Request) -> Response:
         field = request.path_params["field"]
         check_field_name(field)
+        await self._profiles.check_may_read(request.requester, request.path_params["user_id"])
         return Response({field: await self._profiles.get_field(request.path_params["user_id"], field)})
 
     async def set_profile_field(self, request: Request) -> Response:

@@ -195,12 +195,13 @@ def to_device_routes(services: Services) -> list[Route]:
 
 def profile_routes(services: Services) -> list[Route]:
     api = ProfileApi(services.users.profiles)
+    reader = NONE if services.users.profiles.for_strangers else Auth.OPTIONAL
     directory = UserDirectoryApi(services.users.user_directory)
     field = "/profile/{user_id}/{field}"
     unstable = "/_matrix/client/unstable/uk.tcpip.msc4133" + field
     return [
-        v3("GET", "/profile/{user_id}", api.get_profile, NONE, READ, "getUserProfile"),
-        v3("GET", field, api.get_profile_field, NONE, READ, "getProfileField", unstable),
+        v3("GET", "/profile/{user_id}", api.get_profile, reader, READ, "getUserProfile"),
+        v3("GET", field, api.get_profile_field, reader, READ, "getProfileField", unstable),
         v3("PUT", field, api.set_profile_field, GUEST, RateClass.MESSAGE, "setProfileField", unstable),
         v3("DELETE", field, api.delete_profile_field, GUEST, RateClass.MESSAGE, "deleteProfileField", unstable),
         v3("POST", "/user_directory/search", directory.search_users, USER, SEARCH, "searchUserDirectory"),

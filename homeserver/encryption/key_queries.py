@@ -51,7 +51,7 @@ class KeyQueries:
 
     async def query_local(self, asker: str | None, wanted: Wanted) -> dict[str, Any]:
         """Of users of this server alone (row B22), also for other servers, whose `asker` is None: they see neither
-        user-signing keys nor what is not the owner's."""
+        user-signing keys, nor what is not the owner's, nor the names of devices."""
         local = [user_id for user_id in wanted if domain_of(user_id) == self._server_name]
         body: dict[str, Any] = {
             "device_keys": {user_id: {} for user_id in local},
@@ -67,7 +67,9 @@ class KeyQueries:
                 continue
             keys = msgspec.json.decode(device.keys)
             _add_signatures(keys, signatures.get((device.user_id, device.device_id), ()))
-            keys["unsigned"] = {} if device.display_name is None else {"device_display_name": device.display_name}
+            # What people call their devices is nobody's business on other servers (G11).
+            shows_name = asker is not None and device.display_name is not None
+            keys["unsigned"] = {"device_display_name": device.display_name} if shows_name else {}
             body["device_keys"][device.user_id][device.device_id] = keys
         for key in await self._cross_signing.list_keys(local):
             if key.usage == "user_signing" and key.user_id != asker:

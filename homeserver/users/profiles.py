@@ -45,7 +45,11 @@ class Profiles:
         directory: UserDirectoryStore,
         server_name: ServerName,
         hooks: UserHooks,
+        *,
+        for_strangers: bool = True,
     ) -> None:
+        """`for_strangers` False: a profile is for those alone who share a room with its user."""
+        self.for_strangers = for_strangers
         self._db = db
         self._store = store
         self._directory = directory
@@ -64,6 +68,18 @@ class Profiles:
         if fields is None:
             raise NotFound("There is no such user.")
         return fields
+
+    async def check_may_read(self, requester: Requester | None, user_id: str) -> None:
+        """Raises Forbidden for strangers, whether there is such a user or not (G09, G12), where profiles are not for
+        them. Operators and application services are no strangers."""
+        if self.for_strangers:
+            return
+        if requester is not None:
+            if requester.user_id == user_id or requester.is_admin or requester.appservice_id is not None:
+                return
+            if await self._hooks.acquaintances.share_room_with(requester.user_id, [user_id]):
+                return
+        raise Forbidden("Profiles of this server can be read by those who share a room with their user.")
 
     async def get_field(self, user_id: str, field: str) -> Any:
         """One field. Raises NotFound where the user or the field does not exist."""

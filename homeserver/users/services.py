@@ -80,6 +80,7 @@ class UserSettings:
     consent: ConsentSettings = field(default_factory=ConsentSettings)
     presence_enabled: bool = True
     directory_finds_everybody: bool = False
+    profiles_for_strangers: bool = True
     push_gateways_may_be_http: bool = False
     trusted_push_gateways: tuple[str, ...] = ()
 
@@ -249,7 +250,14 @@ def build_user_services(
         logins=logins,
         interactive_auth=interactive_auth,
         registration=registration,
-        profiles=Profiles(db, profile_store, directory_store, server_name, user_hooks),
+        profiles=Profiles(
+            db,
+            profile_store,
+            directory_store,
+            server_name,
+            user_hooks,
+            for_strangers=settings.profiles_for_strangers,
+        ),
         account_data=account_data,
         invite_permissions=InvitePermissions(account_data_store, account_data, settings.server_name),
         tags=Tags(db, account_data_store, account_data),

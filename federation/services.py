@@ -53,6 +53,7 @@ class FederationServices:
     """The parts, and the routes."""
 
     homeserver: Homeserver
+    outbound: Outbound
     client: FederationClient
     backoff: Backoff
     keyring: Keyring
@@ -68,6 +69,9 @@ class FederationServices:
 
     async def stop(self) -> None:
         await self.sender.stop()
+        close = getattr(self.outbound, "close", None)
+        if close is not None:
+            await close()
 
     async def profile_of(self, user_id: str) -> dict[str, Any]:
         """What a member event of a user of ours carries."""
@@ -172,7 +176,9 @@ def build_federation_services(
         ),
         QueriesApi(users, rooms, homeserver.encryption, own_name),
     )
-    services = FederationServices(homeserver, client, backoff, keyring, sender, joining, leaving, inviting, routes)
+    services = FederationServices(
+        homeserver, outbound, client, backoff, keyring, sender, joining, leaving, inviting, routes
+    )
     remote.bind(services)
     homeserver.users.hooks.fetch_profile = remote.fetch_profile
     return services

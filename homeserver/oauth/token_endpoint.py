@@ -8,9 +8,11 @@ logging out, soft logout, locking and removing devices work as for everybody. Sp
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from homeserver.clock import Clock
+from homeserver.oauth.authorization import USED_KEPT_MS
 from homeserver.oauth.client_metadata import localized
 from homeserver.oauth.clients import OAuthClients
 from homeserver.oauth.facts import Answer, Facts, refused
@@ -98,7 +100,7 @@ class TokenEndpoint:
                 polled_ts=0,
                 interval_ms=body["interval"] * 1000,
             )
-            if await self._db.write(lambda txn, code=code: self._store.add_device_code(txn, code)):  # type: ignore[misc]
+            if await self._db.write(partial(self._add_device_code, code, now)):
                 return answer
         return refused("temporarily_unavailable", "Please try again", 503)
 
@@ -112,6 +114,10 @@ class TokenEndpoint:
         if token is not None:
             await self._devices.delete_devices(token.user_id, [token.device_id])
         return answer
+
+    async def _add_device_code(self, code: DeviceCode, now: int, txn: Transaction) -> bool:
+        await self._store.remove_old_codes(txn, now, now - USED_KEPT_MS)
+        return await self._store.add_device_code(txn, code)
 
     async def _session_of(self, refresh_token: str) -> OAuthSession | None:
         token = await self._token_store.find_refresh_token(hash_of(refresh_token))

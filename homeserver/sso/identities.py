@@ -133,6 +133,12 @@ class Identities:
             await self._db.write(lambda txn: self._logins.check_may_log_in(txn, user_id))
         return Arrival(user_id, provider_id, provider_session, attempt.next_page)
 
+    async def account_ended(self, user_id: str, erase: bool) -> None:
+        """An account was deactivated. Its identities stay, so that nobody comes back as somebody new; unless the person
+        wants to be forgotten."""
+        if erase:
+            await self._db.write(lambda txn: self._store.remove_identities_of_user(txn, user_id))
+
     async def find_newcomer(self, browser_secret: str) -> Newcomer:
         """Who waits in this browser for a name. Raises NotFound."""
         found = await self._store.find_newcomer(hash_of(browser_secret))

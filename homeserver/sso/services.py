@@ -57,6 +57,7 @@ def build_sso_services(
     )
     users.hooks.device_removed.append(store.remove_session)
     users.hooks.session_opened.append(store.remove_session)
+    users.hooks.deactivated.append(identities.account_ended)
     if providers:
         users.hooks.login_token_used.append(identities.login_token_used)
     return SsoServices(tuple(providers), identities)

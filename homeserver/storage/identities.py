@@ -79,6 +79,9 @@ class IdentityStore:
         )
         return added == 1
 
+    async def remove_identities_of_user(self, txn: Transaction, user_id: str) -> None:
+        await txn.execute("DELETE FROM identities WHERE user_id = ?", (user_id,))
+
     async def add_attempt(self, txn: Transaction, attempt: IdentityAttempt, now_ts: int) -> None:
         await txn.execute("DELETE FROM identity_attempts WHERE expires_ts <= ?", (now_ts,))
         await txn.execute(

@@ -89,6 +89,24 @@ def test_a_wrong_setting_is_named_with_what_was_expected(text: str, expected: st
             "webchat.demo_site: expected the key of one of the sites, got 'x'",
         ),
         ("{server_name: a.b, webchat: {enabled: true}}", "webchat.sites: expected at least one site"),
+        (
+            "{server_name: a.b, identity_providers: [{id: x, name: X, issuer: 'https://x', client_id: c, scopes: []}]}",
+            "identity_providers[0].scopes: expected openid among them",
+        ),
+        (
+            "{server_name: a.b, identity_providers: [{id: x, name: X, issuer: 'https://', client_id: c}]}",
+            "identity_providers[0].issuer: expected https:// and a host name",
+        ),
+        (
+            "{server_name: a.b, identity_providers: [{id: x, name: X, issuer: 'https://x', client_id: c, "
+            "localpart_template: '{{ user.name }}'}]}",
+            "identity_providers[0].localpart_template: expected text with claims as {name}",
+        ),
+        (
+            "{server_name: a.b, identity_providers: [{id: x, name: X, issuer: 'https://x', client_id: c}, "
+            "{id: x, name: Y, issuer: 'https://y', client_id: d}]}",
+            "identity_providers[1].id: 'x' is taken by an earlier provider",
+        ),
         ("{server_name: a.b, support: {contacts: [{}]}}", "support.contacts[0]: expected a matrix_id or an email"),
         (
             "{server_name: a.b, webchat: {sites: [{key: shop, origins: ['https://a/b'], staff: ['@s:c.d']}]}}",

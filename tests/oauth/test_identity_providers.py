@@ -153,6 +153,14 @@ async def test_F02_a_provider_does_not_let_in_whom_the_server_locked_out(flag: s
     assert (await log_in(server, provider)).status in (401, 403)
 
 
+async def test_who_is_erased_is_forgotten_and_may_come_as_somebody_new() -> None:
+    provider = IdentityProvider()
+    server = open_provider_server(provider)
+    await log_in(server, provider)
+    await server.homeserver.users.accounts.deactivate("@carol:halfdoor.test", erase=True)
+    assert "Choose your user name" in (await log_in(server, provider)).text
+
+
 def unsigned(claims: dict[str, Any]) -> str:
     parts = ({"alg": "none", "typ": "JWT"}, claims)
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]

@@ -57,8 +57,13 @@ class RemoteFiles:
             self._check_budget(user_id)
             task = asyncio.ensure_future(self._fetch(user_id, server_name, media_id, timeout_ms))
             self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+            task.add_done_callback(lambda done: self._done(key, done))
         return await asyncio.shield(task)
+
+    def _done(self, key: tuple[str, str], task: asyncio.Task[Media]) -> None:
+        self._running.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone, and then nobody looks at it
 
     async def close(self) -> None:
         """End what is being fetched."""

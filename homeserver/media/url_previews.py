@@ -102,8 +102,13 @@ class UrlPreviews:
                 raise LimitExceeded("Too many previews are being made; try again soon.", retry_after_ms=2000)
             task = asyncio.ensure_future(self._make(target))
             self._running[target.url] = task
-            task.add_done_callback(lambda _: self._running.pop(target.url, None))
+            task.add_done_callback(lambda done: self._done(target.url, done))
         return await asyncio.shield(task)  # others may wait for the same one
+
+    def _done(self, url: str, task: asyncio.Task[Mapping[str, Any]]) -> None:
+        self._running.pop(url, None)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone, and then nobody looks at it
 
     async def close(self) -> None:
         """End what is being made."""

@@ -156,7 +156,7 @@ class _Way:
         return _Endpoint(self._connect)
 
     def getConnection(self, key: Any, endpoint: Any) -> Any:
-        got: Any = self._pool.getConnection(key, endpoint)
+        got: Any = self._pool.getConnection((key, self._connect_to), endpoint)
         return got.addCallback(self._remember)
 
     def _remember(self, connection: Any) -> Any:

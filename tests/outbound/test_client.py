@@ -327,6 +327,18 @@ async def test_C06_a_name_server_that_never_answers_is_waited_for_no_longer(open
     await client.close()
 
 
+async def test_C05_a_delegation_is_checked_like_any_address(open_client: OutboundClient, resolver: Resolver) -> None:
+    resolver.answers |= {"behind.example": [["127.0.0.1"]], "inner.example": [["127.0.0.2"]]}
+    url = "http://matrix.example:8448/x"
+    async with canary(saying(answer())) as server:
+        got = await open_client.request("GET", url, connect_to=("behind.example", server.port))
+        assert (got.status, got.url) == (200, url)
+        assert b"\r\nhost: matrix.example:8448\r\n" in server.requests[0].lower()
+        for inner in (("inner.example", server.port), ("127.0.0.2", server.port), ("::1", server.port)):
+            assert await failure(open_client.request("GET", url, connect_to=inner)) == "refused"
+        assert server.connections == 1
+
+
 async def test_a_server_without_outbound_reaches_nobody() -> None:
     assert await failure(NoOutbound().request("GET", "https://example.org/")) == "not reached"
     assert await failure(NoOutbound().stream("GET", "https://example.org/", print)) == "not reached"

@@ -217,6 +217,20 @@ class DelayedEvents:
             found["finalised"] = [_ended(row) for row in rows if row.status == DONE]
         return found
 
+    async def forget_user(self, user_id: str) -> None:
+        """The account has ended: nothing of it is sent any more, nor kept."""
+
+        async def write(txn: Transaction) -> None:
+            removed = await self._store.remove_of_user(txn, user_id)
+
+            def forget() -> None:
+                for delay_id, room_id in removed:
+                    self._forget(delay_id, room_id)
+
+            txn.on_commit(forget)
+
+        await self._db.write(write)
+
     # ---- what time does
 
     def _scheduled(self, event: DelayedEvent) -> None:

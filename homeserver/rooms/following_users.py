@@ -41,6 +41,8 @@ def follow_users(users: UserServices, rooms: RoomServices) -> None:
             await rooms.memberships.refresh_profile(user_id)
 
     async def deactivated(user_id: str, erase: bool) -> None:
+        await rooms.delayed_events.forget_user(user_id)
+        await rooms.thread_subscriptions.forget_user(user_id)
         for row in await rooms.memberships.memberships(user_id):
             if row.membership in ("join", "invite", "knock"):
                 try:

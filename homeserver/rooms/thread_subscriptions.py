@@ -126,6 +126,12 @@ class ThreadSubscriptions:
         self._forgotten += 1
         self._known.clear()
 
+    async def forget_user(self, user_id: str) -> None:
+        """The account has ended."""
+        await self._db.write(lambda txn: self._store.remove_of_user(txn, user_id))
+        self._forgotten += 1
+        self._known.pop(user_id, None)
+
     async def _set(
         self,
         txn: Transaction,

@@ -153,6 +153,12 @@ class DelayedEventStore:
             )
         )
 
+    async def remove_of_user(self, txn: Transaction, user_id: str) -> list[tuple[str, str]]:
+        """Forget everything of a user; (delay id, room id) of what was scheduled."""
+        rows = await txn.fetch_all("SELECT delay_id, room_id FROM delayed_events WHERE user_id = ?", (user_id,))
+        await txn.execute("DELETE FROM delayed_events WHERE user_id = ?", (user_id,))
+        return [(row[0], row[1]) for row in rows]
+
     async def remove_done(self, txn: Transaction, user_id: str, before_ms: int, keep: int) -> None:
         """Forget a user's old ends: those of before a time, and all but the newest `keep`."""
         await txn.execute(

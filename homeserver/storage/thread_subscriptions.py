@@ -54,6 +54,9 @@ class ThreadSubscriptionStore:
     async def count(self, user_id: str, reader: Reader) -> int:
         return int(await reader.fetch_value("SELECT COUNT(*) FROM thread_subscriptions WHERE user_id = ?", (user_id,)))
 
+    async def remove_of_user(self, txn: Transaction, user_id: str) -> None:
+        await txn.execute("DELETE FROM thread_subscriptions WHERE user_id = ?", (user_id,))
+
     async def set_subscription(self, txn: Transaction, one: ThreadSubscription) -> None:
         await txn.execute(
             f"INSERT INTO thread_subscriptions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) "

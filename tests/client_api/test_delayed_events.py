@@ -11,7 +11,7 @@ from homeserver.rooms.delayed_events import DelayedEventSettings
 from homeserver.rooms.services import RoomSettings
 from homeserver.storage.database import Database, Transaction
 from homeserver.users.requester import Requester
-from tests.support.server import SERVER_NAME, Server, User, open_server, server_settings
+from tests.support.server import PASSWORD, SERVER_NAME, Server, User, open_server, server_settings
 
 DELAYED = "/_matrix/client/unstable/org.matrix.msc4140/delayed_events"
 DELAY = "org.matrix.msc4140.delay"
@@ -228,6 +228,19 @@ async def test_whoever_has_left_sends_nothing_and_learns_why(server: Server) -> 
     assert (await listed(bob, delay_id="other")) == {"scheduled": [], "finalised": [], "delayed_events": []}
     assert len((await listed(bob, delay_id=delay_id))["finalised"]) == 1
     assert (await listed(alice))["finalised"] == []
+
+
+async def test_nothing_is_sent_or_kept_of_an_account_that_ended(server: Server) -> None:
+    alice, bob = await server.register(), await server.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    delay_id = await schedule(bob, room_id)
+    identifier = {"type": "m.id.user", "user": "bob"}
+    auth = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
+    await bob.post("/account/deactivate", {"auth": auth})
+    await server.clock.advance(20)
+    assert await bodies(alice, room_id) == []
+    assert (await server.request("POST", f"{DELAYED}/{delay_id}/send")).status == 404
 
 
 async def test_delayed_leave_and_redaction_are_done_as_if_sent_then(server: Server) -> None:

@@ -311,7 +311,7 @@ def server_settings(settings: Settings) -> ServerSettings:
 
 def admin_settings(settings: Settings) -> AdminSettings:
     """Who operates the server from where, and what it does by itself."""
-    retention, notices = settings.retention, settings.server_notices
+    retention, server_notices = settings.retention, settings.server_notices
 
     def milliseconds(days: float | None) -> int | None:
         return None if days is None else round(days * 24 * 3600 * 1000)
@@ -327,10 +327,10 @@ def admin_settings(settings: Settings) -> AdminSettings:
                 purge_seconds=retention.purge_interval_seconds,
             ),
             notices=ServerNoticeSettings(
-                localpart=notices.localpart,
-                display_name=notices.display_name,
-                avatar_url=notices.avatar_url,
-                room_name=notices.room_name,
+                localpart=server_notices.localpart,
+                display_name=server_notices.display_name,
+                avatar_url=server_notices.avatar_url,
+                room_name=server_notices.room_name,
             ),
         ),
     )

@@ -7,9 +7,11 @@ import contextlib
 import json
 import os
 import signal
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -142,3 +144,66 @@ async def test_two_devices_meet_for_a_qr_code(node: str, server: ServerProcess) 
     facts = await play(node, server, "rendezvous", nobody)
     assert facts["heard"] == ["hello", "hello back"]
     assert len(facts["failures"]) == 1
+
+
+async def test_F08_hostile_names_run_nothing_on_our_pages_in_a_real_browser(
+    server: ServerProcess, person: Callable[[str], Account], tmp_path: Path
+) -> None:
+    account = person("victim")
+    base = server.base_url.rstrip("/")
+    scripts = [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "</title><svg onload=alert(1)>",
+        "' autofocus onfocus=alert(1) '",
+        "</style><iframe srcdoc='<script>parent.alert(1)</script>'></iframe>",
+    ]
+    async with chromium(tmp_path) as browser, callback_page() as callback:
+        page = await browser.open(stranger=True)
+        await page.go(f"{base}/_halfdoor/account/login?next={quote(scripts[1])}&ui_locales={quote(scripts[0])}")
+        await fill_in(page, user=scripts[3], password="wrong")
+        assert await page.evaluate("document.forms[0].elements.user.value") == scripts[3]
+        await fill_in(page, user=account.user_id, password=account.password)
+        for text in scripts:
+            headers = {"Authorization": f"Bearer {account.access_token}", "Content-Type": "application/json"}
+            device = f"{base}/_matrix/client/v3/devices/{account.device_id}"
+            await asyncio.to_thread(_send, "PUT", device, {"display_name": text}, headers)
+            wanted = {
+                "client_name": text,
+                "client_uri": "https://app.example.com/",
+                "application_type": "native",
+                "redirect_uris": ["http://127.0.0.1/callback"],
+            }
+            registered = await asyncio.to_thread(_send, "POST", f"{base}/_halfdoor/oauth2/register", wanted, headers)
+            query = urlencode(
+                {
+                    "response_type": "code",
+                    "client_id": registered["client_id"],
+                    "redirect_uri": callback,
+                    "scope": "urn:matrix:client:api:* urn:matrix:client:device:HOSTILE1",
+                    "code_challenge": "x" * 43,
+                    "code_challenge_method": "S256",
+                    "state": text,
+                }
+            )
+            manage = f"{base}/_halfdoor/account/manage?action=org.matrix"
+            for url in (
+                f"{base}/_halfdoor/account/authorize?{query}",
+                f"{manage}.devices_list",
+                f"{manage}.device_view&device_id={account.device_id}",
+                f"{manage}.device_view&device_id={quote(text)}",
+                f"{base}/_halfdoor/account/link?user_code={quote(text)}",
+                f"{base}/_halfdoor/account/sso?redirectUrl={quote('https://client.example/' + text)}",
+            ):
+                await page.go(url)
+                assert await page.evaluate("document.querySelectorAll('script, img, svg, iframe').length") == 0, url
+            await page.go(f"{base}/_halfdoor/account/authorize?{query}")
+            assert text in await page.evaluate("document.body.textContent")
+        assert page.dialogs == []
+
+
+def _send(method: str, url: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        found: dict[str, Any] = json.loads(answer.read())
+        return found

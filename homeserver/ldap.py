@@ -9,9 +9,11 @@ ldap3 talks in worker threads and is loaded with the first login.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -127,39 +129,36 @@ class LdapPasswords:
 
     def _authenticate(self, localpart: str, password: str) -> Entry | bool | None:
         """The entry when the password is right, False when it is not, None when there is no entry."""
-        import ldap3
-        from ldap3.core.exceptions import LDAPException
-
-        with self._connect() as connection:
-            entry = self._search(connection, localpart)
-            if entry is None:
-                return None
-            if not password or "\0" in password:
-                return False
-            try:
-                is_right = connection.rebind(user=entry.dn, password=password, authentication=ldap3.SIMPLE)
-            except LDAPException as error:
-                raise DirectoryFailed(type(error).__name__) from error
+        entry = self._look_up(localpart)
+        if entry is None:
+            return None
+        if not password or "\0" in password:
+            return False
+        with self._connected(entry.dn, password) as connection:
+            is_right: bool = connection.bind()
             if not is_right and connection.result["result"] != _INVALID_CREDENTIALS:
                 _log.info("The directory refuses %s: %s", entry.dn, connection.result["description"])
-            return entry if is_right else False
+        return entry if is_right else False
 
     def _look_up(self, localpart: str) -> Entry | None:
-        with self._connect() as connection:
+        with self._connected(self._settings.bind_dn, self._settings.bind_password) as connection:
+            if not connection.bind():
+                raise DirectoryFailed(f"{self._settings.bind_dn or 'Anonymous'} cannot bind.")
             return self._search(connection, localpart)
 
-    def _connect(self) -> Any:
-        """A connection that may search, encrypted as the settings say."""
+    @contextlib.contextmanager
+    def _connected(self, user: str | None, password: str | None) -> Iterator[Any]:
+        """A connection that is encrypted as the settings say, yet to be bound as `user`, and closed in every case
+        (ldap3 leaves sockets open when something fails). What ldap3 raises inside becomes DirectoryFailed."""
         import ldap3
         from ldap3.core.exceptions import LDAPException
 
         settings = self._settings
         parts = urlsplit(settings.uri)
         is_tls = parts.scheme == "ldaps"
-        tls = None
-        if is_tls or settings.start_tls:
-            ca_file = None if settings.ca_file is None else str(settings.ca_file)
-            tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=ca_file, version=ssl.PROTOCOL_TLS_CLIENT)
+        tls = _tls_of(settings.ca_file) if is_tls or settings.start_tls else None
+        sockets: list[Any] = []
+        connection: Any = None
         try:
             server = ldap3.Server(
                 parts.hostname or "",
@@ -171,21 +170,26 @@ class LdapPasswords:
             )
             connection = ldap3.Connection(
                 server,
-                user=settings.bind_dn,
-                password=settings.bind_password,
-                authentication=ldap3.ANONYMOUS if settings.bind_dn is None else ldap3.SIMPLE,
-                receive_timeout=settings.timeout,
+                user=user,
+                password=password,
+                authentication=ldap3.ANONYMOUS if user is None else ldap3.SIMPLE,
+                receive_timeout=math.ceil(settings.timeout),  # ldap3 packs it as a whole number
                 auto_referrals=False,
                 read_only=True,
             )
             connection.open()
+            sockets.append(connection.socket)
             if settings.start_tls and not is_tls and not connection.start_tls():
                 raise DirectoryFailed("StartTLS was refused.")
-            if not connection.bind():
-                raise DirectoryFailed(f"{settings.bind_dn or 'anonymous'} cannot bind.")
+            sockets.append(connection.socket)
+            yield connection
+            connection.unbind()
         except (LDAPException, OSError) as error:
             raise DirectoryFailed(type(error).__name__) from error
-        return connection
+        finally:
+            for each in (*sockets, None if connection is None else connection.socket):
+                if each is not None:
+                    each.close()
 
     def _search(self, connection: Any, localpart: str) -> Entry | None:
         """The one entry of that very name. The directory takes more for equal than we do (spaces, accents, …), so its
@@ -218,3 +222,17 @@ def _texts(value: object) -> tuple[str, ...]:
     """An attribute's values that are text."""
     values = value if isinstance(value, list | tuple) else [value]
     return tuple(each for each in values if isinstance(each, str) and each)
+
+
+def _tls_of(ca_file: Path | None) -> Any:
+    """ldap3's TLS, with certificate and name checked by `ssl` itself: ldap3 asks a function that Python has dropped."""
+    import ldap3
+
+    class Tls(ldap3.Tls):
+        def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
+            context = ssl.create_default_context(cafile=ca_file)
+            connection.socket = context.wrap_socket(
+                connection.socket, server_hostname=connection.server.host, do_handshake_on_connect=do_handshake
+            )
+
+    return Tls(validate=ssl.CERT_REQUIRED)

@@ -14,6 +14,8 @@ import msgspec
 from benchmarks.http_client import HttpClient
 
 NEXT_BATCH = re.compile(rb'"next_batch": ?"([^"]+)"')
+POS = re.compile(rb'"pos": ?"([^"]+)"')
+SLIDING_SYNC = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 transactions = itertools.count()
 PASSWORD = "a long enough Passw0rd!"
 
@@ -66,6 +68,15 @@ class Person:
         match = NEXT_BATCH.search(body)
         assert match, body[:200]
         return match[1].decode(), body
+
+    async def slide(self, body: dict[str, Any], pos: str = "") -> tuple[str, bytes]:
+        """The next position and the whole answer of sliding sync."""
+        path = SLIDING_SYNC + (f"?pos={quote(pos)}" if pos else "")
+        answer = await self.http.request("POST", path, msgspec.json.encode(body), self.token)
+        match = POS.search(answer.body)
+        if answer.status != 200 or match is None:
+            raise Refused(f"sliding sync: {answer.status} {answer.body[:300]!r}")
+        return match[1].decode(), answer.body
 
     async def fresh_device(self) -> Person:
         """The same account, logged in once more."""

@@ -13,6 +13,7 @@ MEMBERS = 60
 WRITERS = 16
 BIG_ACCOUNT_ROOMS = 150
 MESSAGES_IN_BIG_ROOM = 5
+MANY_ROOMS = 1_000
 
 
 @dataclass
@@ -33,6 +34,9 @@ class Town:
     owner: Person | None = None
     """Has BIG_ACCOUNT_ROOMS rooms."""
     big_rooms: list[str] = field(default_factory=list)
+    traveller: Person | None = None
+    """Is in MANY_ROOMS rooms."""
+    many_rooms: list[str] = field(default_factory=list)
     rooms_made: int = 0
 
     @property
@@ -51,6 +55,8 @@ class Town:
             self.waiting_room = await room_of(self.people, "Waiting")
         if wanted & {"initial_sync", "incremental_sync"}:
             await self._settle_owner()
+        if wanted & {"sliding", "initial1000"}:
+            await self._settle_traveller()
         if "pagination" in wanted:
             await at_once(4, [self._writes(writer, 75) for writer in self.writers])
 
@@ -70,6 +76,24 @@ class Town:
             for message in range(MESSAGES_IN_BIG_ROOM):
                 await (owner, neighbour)[message % 2].send(room_id, f"message {message}")
             self.big_rooms.append(room_id)
+
+    async def _settle_traveller(self) -> None:
+        self.traveller = traveller = await self._register("traveller")
+
+        async def settle(host: Person, numbers: range) -> None:
+            for number in numbers:
+                room_id = await host.create_room(f"Place {number}", preset="public_chat")
+                visitor = Person(self.port, traveller.user_id, traveller.token)
+                await visitor.join(room_id)
+                visitor.http.close()
+                await host.send(room_id, f"message of place {number}")
+                self.many_rooms.append(room_id)
+
+        hosts = self.people[:4]
+        share = MANY_ROOMS // len(hosts)
+        await asyncio.gather(
+            *(settle(host, range(index * share, (index + 1) * share)) for index, host in enumerate(hosts))
+        )
 
 
 async def room_of(members: Sequence[Person], name: str) -> str:

@@ -18,6 +18,32 @@ from benchmarks.town import BIG_ACCOUNT_ROOMS, WRITERS, Town, at_once
 SECONDS = 4.0
 TURNS = 10
 ELEMENT_FILTER = '{"room":{"timeline":{"limit":20},"state":{"lazy_load_members":true}}}'
+ELEMENT_X_LISTS = {
+    "conn_id": "room-list",
+    "lists": {
+        "all_rooms": {
+            "ranges": [[0, 19]],
+            "timeline_limit": 1,
+            "required_state": [
+                ["m.room.name", ""],
+                ["m.room.encryption", ""],
+                ["m.room.member", "$LAZY"],
+                ["m.room.member", "$ME"],
+                ["m.room.topic", ""],
+                ["m.room.canonical_alias", ""],
+                ["m.room.power_levels", ""],
+                ["m.room.join_rules", ""],
+                ["m.room.create", ""],
+                ["m.space.child", "*"],
+            ],
+        }
+    },
+    "extensions": {
+        "account_data": {"enabled": True},
+        "receipts": {"enabled": True, "rooms": ["*"]},
+        "typing": {"enabled": True},
+    },
+}
 
 
 async def rate(workers: Sequence[Callable[[], Awaitable[None]]], seconds: float = SECONDS) -> float:
@@ -138,6 +164,36 @@ def check_rooms(town: Town, body: bytes) -> None:
     assert not missing, f"the initial sync lacks {len(missing)} of {len(town.big_rooms)} rooms"
 
 
+async def initial_of_many(town: Town) -> float:
+    """Milliseconds of a first /sync of an account in a thousand rooms, on a fresh device."""
+    assert town.traveller is not None
+    times = []
+    for _ in range(3):
+        device = await town.traveller.fresh_device()
+        await asyncio.to_thread(wait_until_idle, town.pid)
+        begun = time.perf_counter()
+        _, body = await device.sync(filter_json=ELEMENT_FILTER)
+        times.append((time.perf_counter() - begun) * 1000)
+        assert body.count(b'"prev_batch"') == len(town.many_rooms), "the initial sync lacks rooms"
+        device.http.close()
+    return statistics.median(times)
+
+
+async def sliding(town: Town) -> float:
+    """Milliseconds of the first answer of a sliding sync, as Element X begins it: the newest 20 of a thousand rooms."""
+    assert town.traveller is not None
+    times = []
+    for _ in range(5):
+        device = await town.traveller.fresh_device()
+        await asyncio.to_thread(wait_until_idle, town.pid)
+        begun = time.perf_counter()
+        _, body = await device.slide(ELEMENT_X_LISTS)
+        times.append((time.perf_counter() - begun) * 1000)
+        assert body.count(b'"prev_batch"') == 20, body[:500]
+        device.http.close()
+    return statistics.median(times)
+
+
 async def incremental_sync(town: Town) -> float:
     """Milliseconds of a /sync that brings one message to an account in many rooms."""
     assert town.owner is not None
@@ -198,6 +254,8 @@ CASES = [
     Case("joins", "joins of a public room", "/s", True, joins),
     Case("creations", "room creations", "/s", True, creations, bar=8),
     Case("initial_sync", "initial sync, 150 rooms", "ms", False, initial_sync, bar=5),
+    Case("initial1000", "initial sync, 1,000 rooms", "ms", False, initial_of_many, bar=5),
+    Case("sliding", "sliding sync, first 20 of 1,000 rooms", "ms", False, sliding),
     Case("incremental_sync", "incremental sync, 150 rooms", "ms", False, incremental_sync),
     Case("pagination", "page of 100 messages", "ms", False, pagination),
 ]

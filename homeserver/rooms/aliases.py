@@ -100,7 +100,7 @@ class Aliases:
         """Take a name away: its creator, people with the power to set canonical aliases, and admins may (F13)."""
 
         async def job(txn: Transaction) -> None:
-            await self._store.remove_alias(txn, alias)
+            await self._store.remove_alias(txn, alias, room_id)
 
         parse_room_alias(alias)
         found = await self._store.find_alias(alias)

@@ -30,9 +30,9 @@ class AliasStore:
         rows = await self._db.fetch_all("SELECT alias FROM aliases WHERE room_id = ? ORDER BY alias", (room_id,))
         return [row[0] for row in rows]
 
-    async def remove_alias(self, txn: Transaction, alias: str) -> bool:
-        """Take an alias away; False when there was none."""
-        return bool(await txn.execute("DELETE FROM aliases WHERE alias = ?", (alias,)))
+    async def remove_alias(self, txn: Transaction, alias: str, room_id: str) -> bool:
+        """Take an alias of a room away; False when there was none, or it is another room's by now."""
+        return bool(await txn.execute("DELETE FROM aliases WHERE alias = ? AND room_id = ?", (alias, room_id)))
 
     async def move_aliases(self, txn: Transaction, old_room_id: str, new_room_id: str) -> None:
         """An upgraded room's names go to its replacement."""

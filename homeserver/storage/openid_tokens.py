@@ -20,8 +20,11 @@ class OpenIdTokenStore:
         )
 
     async def find_user(self, token_hash: str, now_ts: int) -> str | None:
-        """Whose token it is, if it has not expired."""
+        """Whose token it is, if neither it has expired nor the account has ended."""
         user_id: str | None = await self._db.fetch_value(
-            "SELECT user_id FROM openid_tokens WHERE token_hash = ? AND expires_ts > ?", (token_hash, now_ts)
+            "SELECT openid_tokens.user_id FROM openid_tokens "
+            "JOIN accounts ON accounts.user_id = openid_tokens.user_id "
+            "WHERE token_hash = ? AND expires_ts > ? AND is_deactivated = 0 AND is_locked = 0",
+            (token_hash, now_ts),
         )
         return user_id

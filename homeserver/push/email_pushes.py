@@ -101,12 +101,8 @@ class EmailPushes:
         rooms: list[DigestRoom] = []
         for found in by_room.values():
             shown = [_digest_event(event) for event in reversed(found[:SHOWN_EVENTS])] if tells else []
-            rooms.append(DigestRoom(_room_name(found[0]) if tells else None, len(found), shown))
+            rooms.append(DigestRoom(found[0].room_name if tells else None, len(found), shown))
         return rooms[:SHOWN_ROOMS]
-
-
-def _room_name(event: UnreadEvent) -> str | None:
-    return event.room_name or event.room_alias
 
 
 def _digest_event(unread: UnreadEvent) -> DigestEvent:

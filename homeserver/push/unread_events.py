@@ -42,7 +42,8 @@ class UnreadEvent:
 
     @property
     def room_name(self) -> str | None:
-        return _text(self.room.content("m.room.name").get("name"))
+        """What the room is called: by its name, or by its alias."""
+        return _text(self.room.content("m.room.name").get("name")) or self.room_alias
 
     @property
     def room_alias(self) -> str | None:

@@ -106,6 +106,37 @@ async def test_encrypted_message_is_urgent_and_invitation_names_its_target() -> 
         assert told["counts"] == {"unread": 2}
 
 
+async def test_room_without_a_name_is_called_by_its_alias() -> None:
+    async with open_phones() as phones:
+        alice, bob, _ = await phones.pair()
+        room_id = await alice.create_room(preset="public_chat", room_alias_name="tea")
+        await bob.join(room_id)
+        await phones.add_pusher(bob)
+        await alice.say(room_id, "one")
+        await phones.quiet()
+        (told,) = phones.gateway.told
+        assert (told["room_name"], told["room_alias"]) == ("#tea:halfdoor.test", "#tea:halfdoor.test")
+
+
+async def test_threads_are_read_by_themselves() -> None:
+    async with open_phones() as phones:
+        alice, bob, room_id = await phones.pair()
+        root = await alice.say(room_id, "root")
+        await phones.add_pusher(bob)
+        phones.gateway.answer = down
+        reply = {"m.relates_to": {"rel_type": "m.thread", "event_id": root}}
+        threaded = await alice.say(room_id, "in the thread", **reply)
+        main = await alice.say(room_id, "in the room")
+        await phones.quiet()
+        await bob.post(f"/rooms/{room_id}/receipt/m.read/{main}", {"thread_id": "main"})
+        phones.gateway.answer = None
+        await phones.pass_time(60)
+        assert [one for one in phones.gateway.events if one] == [threaded]
+        await bob.post(f"/rooms/{room_id}/receipt/m.read/{threaded}", {"thread_id": root})
+        await phones.quiet()
+        assert phones.gateway.told[-1]["counts"] == {"unread": 0}
+
+
 async def test_answered_invitation_is_told_no_more_and_no_longer_counted() -> None:
     async with open_phones() as phones:
         alice, bob, _ = await phones.pair()

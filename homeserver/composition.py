@@ -241,6 +241,8 @@ def build(
         users, _facts(settings), AppserviceNetworks(registry, calls), settings.turn, clock, sso_flow(oauth, sso)
     )
     admin = build_admin_services(db, clock, stream, notifier, hooks, users, media, rooms, settings.admin)
+    for purged in (admin.rooms.deletion.purged, admin.rooms.history.purged):
+        purged.append(sync.counts.forget_room)
     operator_tokens = OperatorTokens(settings.signing_key.encode(), settings.server_name, clock)
     operators = SharedSecretRegistration(users.registration, clock, settings.registration_shared_secret)
     return Homeserver(

@@ -21,6 +21,7 @@ from homeserver.media.services import MediaServices
 from homeserver.protocol.errors import NotFound
 from homeserver.protocol.identifiers import domain_of, parse_user_id
 from homeserver.rooms.client_events import Reader
+from homeserver.rooms.inspection import BEFORE_EVERYTHING
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.services import RoomServices
 from homeserver.storage.account_data import GLOBAL, AccountDataStore
@@ -159,7 +160,7 @@ class UserExport:
         await self._add(archive, "rooms.json", _pretty(listed))
 
     async def _add_room(self, archive: zipfile.ZipFile, file_name: str, room: LiveRoom, user_id: str) -> None:
-        place, reader, lines = 0, Reader(user_id), io.BytesIO()
+        place, reader, lines = BEFORE_EVERYTHING, Reader(user_id), io.BytesIO()
         while part := await self._rooms.events.list_timeline(
             room.room_id, room.version, after=place, limit=PAGE, newest_first=False
         ):

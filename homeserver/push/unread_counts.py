@@ -244,6 +244,12 @@ class UnreadCounts:
         if tally.receipts_changed == changes:
             tally.read = read  # else the user read on in the meantime, and the caller looks again
 
+    def forget_room(self, room_id: str) -> None:
+        """Events of the room were deleted: it is counted anew."""
+        self._read.pop(room_id, None)
+        for tallies in self._tallies.values():
+            tallies.pop(room_id, None)
+
     def _changed(self, kind: Change, position: int, rooms: tuple[str, ...], users: tuple[str, ...]) -> None:
         if kind is Change.PRIVATE_RECEIPTS:
             for user_id in users:

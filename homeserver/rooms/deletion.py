@@ -125,7 +125,7 @@ class RoomDeletion:
         task = await self._tasks.run(ACTION, room_id, asdict(request))
         if task.status == "failed":
             raise InvalidParam(task.error or "The room could not be deleted.")
-        return task.result
+        return {name: value for name, value in task.result.items() if name in asdict(Shutdown())}
 
     def _check(self, request: DeletionRequest) -> None:
         creator = request.new_room_user_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,9 @@ from homeserver.rooms.timeline import Context, Page
 from homeserver.rooms.tokens import place_after, place_before
 from homeserver.storage.events import EventStore, StoredEvent
 from homeserver.storage.rooms import RoomStore
+
+BEFORE_EVERYTHING: Final = -(2**62)
+"""A place before every event: history that was fetched from other servers has negative ones."""
 
 
 class Inspection:
@@ -158,7 +161,7 @@ class Inspection:
         """Every mxc:// address that an unencrypted event of the room names, once, in the order of the events."""
         room = await self.room(room_id)
         found: dict[str, None] = {}
-        place = 0
+        place = BEFORE_EVERYTHING
         while part := await self._events.list_timeline(
             room_id, room.version, after=place, limit=500, newest_first=False
         ):

@@ -227,3 +227,18 @@ async def test_everything_a_user_said_is_redacted(server: Server, admin: User) -
     assert (await admin.request("POST", f"{V1}/user/{bob.user_id}/redact", {})).status == 400
     tasks = (await admin.get(f"{V1}/scheduled_tasks"))["scheduled_tasks"]
     assert {task["action"] for task in tasks} == {"redact_all_events"}
+
+
+async def test_purged_messages_are_not_counted_as_unread(server: Server, admin: User) -> None:
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    for number in range(3):
+        await alice.say(room_id, f"old {number}")
+    kept = await alice.say(room_id, "kept")
+    unread = (await bob.sync())["rooms"]["join"][room_id]["unread_notifications"]
+    assert unread["notification_count"] == 4
+    await admin.post(f"{V1}/purge_history/{room_id}/{kept}", {"delete_local_events": True})
+    await finish(server)
+    fresh = await server.log_in("bob")
+    assert (await fresh.sync())["rooms"]["join"][room_id]["unread_notifications"]["notification_count"] == 1

@@ -1,9 +1,9 @@
 """Bringing what waits to each pusher: one after another, again after a failure, and for a day at most.
 
-Each pusher that something waits for has a task. What was delivered is removed in one transaction with how the pusher
-fares, so that a restart goes on where this process was; what a crash cuts off between the answer and that COMMIT is
-sent once more under the same event ID, by which gateways and clients know it. Each gateway is asked by a few tasks at a
-time, so that one that hangs does not keep the others waiting.
+Each pusher that something waits for has a task, or a timer while it has to wait. What was delivered is removed in one
+transaction with how the pusher fares, so that a restart goes on where this process was; what a crash cuts off between
+the answer and that COMMIT is sent once more under the same event ID, by which gateways and clients know it. Each
+gateway is told of a few notifications at a time, so that one that hangs does not keep the others waiting.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from homeserver.clock import Clock
+from homeserver.clock import Clock, Timer
 from homeserver.protocol.errors import Unavailable
 from homeserver.push.pushers import KnownPushers
 from homeserver.push.recipients import Recipients
@@ -33,6 +33,8 @@ LOOK_AT_ONCE: Final = 10
 """Pushers whose rows are looked up at a time: what many tasks ask of the database, others wait for."""
 FIRST_RETRY_SECONDS: Final = 1.0
 LAST_RETRY_SECONDS: Final = 3600.0
+TOLD_AFTER: Final = 4
+"""Failures in a row after which the log tells of a pusher, once."""
 DATABASE_RETRY_SECONDS: Final = 5.0
 
 _log = logging.getLogger("homeserver.push")
@@ -105,7 +107,7 @@ class Deliveries:
         self._clock = clock
         self._tasks: dict[PusherKey, asyncio.Task[None]] = {}
         self._more: set[PusherKey] = set()
-        self._nudges: dict[PusherKey, asyncio.Event] = {}
+        self._timers: dict[PusherKey, Timer] = {}
         self._runs = False
         self._looking = asyncio.Semaphore(LOOK_AT_ONCE)
         self.outcomes: Counter[str] = Counter()
@@ -113,13 +115,16 @@ class Deliveries:
     @property
     def busy(self) -> int:
         """How many pushers something waits for."""
-        return len(self._tasks)
+        return len(self._tasks) + len(self._timers)
 
     def start(self) -> None:
         self._runs = True
 
     async def stop(self) -> None:
         self._runs = False
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -128,7 +133,7 @@ class Deliveries:
 
     def wake(self, key: PusherKey) -> None:
         """Something waits for this pusher."""
-        if not self._runs:
+        if not self._runs or key in self._timers:
             return
         if key in self._tasks:
             self._more.add(key)
@@ -139,9 +144,9 @@ class Deliveries:
 
     def nudge(self, user_id: str) -> None:
         """The user's pushers were changed: those that wait for their next try look again."""
-        for key, nudge in self._nudges.items():
-            if key.user_id == user_id:
-                nudge.set()
+        for key in [key for key in self._timers if key.user_id == user_id]:
+            self._timers.pop(key).cancel()
+            self.wake(key)
 
     def _ended(self, key: PusherKey, task: asyncio.Task[None]) -> None:
         self._tasks.pop(key, None)
@@ -163,7 +168,7 @@ class Deliveries:
             await self._clock.sleep(DATABASE_RETRY_SECONDS)
 
     async def _next(self, key: PusherKey) -> bool:
-        """One step; False when nothing waits any more."""
+        """One step; False when nothing is to be done now."""
         pusher = self._known.find(key)
         if pusher is None:
             await self._db.write(lambda txn: self._queue.remove_all_pushes(txn, key))
@@ -186,14 +191,15 @@ class Deliveries:
             await self._db.write(lambda txn: self._queue.remove_all_pushes(txn, key))
             return False
         if progress.failures and progress.next_try_ts > now:
-            await self._wait(key, progress.next_try_ts)
-            return True
+            self._wake_at(key, progress.next_try_ts)
+            return False
         outcome = await self._deliver(pusher, waiting, progress)
         match outcome:
             case Delivered():
                 await self._note_delivered(key, outcome, progress)
             case Later():
-                await self._wait(key, outcome.ts)
+                self._wake_at(key, outcome.ts)
+                return False
             case Failed():
                 await self._note_failure(key, outcome, progress)
             case Rejected():
@@ -234,7 +240,8 @@ class Deliveries:
             delay = min(max(delay, outcome.retry_after), LAST_RETRY_SECONDS)
         now = self._clock.now_ms()
         after = replace(before, failures=before.failures + 1, next_try_ts=now + round(delay * 1000))
-        _log.info("push for %s failed (%s); trying again in %.0f s", key.app_id, outcome.reason, delay)
+        level = logging.INFO if after.failures == TOLD_AFTER else logging.DEBUG
+        _log.log(level, "push for %s failed (%s); trying again in %.0f s", key.app_id, outcome.reason, delay)
 
         async def job(txn: Transaction) -> None:
             await self._queue.set_progress(txn, key, after)
@@ -250,12 +257,11 @@ class Deliveries:
             self.outcomes["given_up"] += dropped
             _log.warning("gave up %d notifications for a pusher of %s", dropped, key.user_id)
 
-    async def _wait(self, key: PusherKey, until_ts: int) -> None:
-        nudge = self._nudges[key] = asyncio.Event()
-        timer = self._clock.call_later(max(until_ts - self._clock.now_ms(), 0) / 1000, nudge.set)
-        try:
-            await nudge.wait()
-        finally:
-            timer.cancel()
-            if self._nudges.get(key) is nudge:
-                del self._nudges[key]
+    def _wake_at(self, key: PusherKey, ts: int) -> None:
+        def wake() -> None:
+            self._timers.pop(key, None)
+            self.wake(key)
+
+        if self._runs:
+            delay = max(ts - self._clock.now_ms(), 0) / 1000
+            self._timers[key] = self._clock.call_later(delay, wake)

@@ -48,6 +48,8 @@ async def crash(push: PushServices) -> None:
     """Everything in flight ends where it is, and no place is kept."""
     tasks = [*push.deliveries._tasks.values()]
     push.deliveries._runs = False
+    for timer in push.deliveries._timers.values():
+        timer.cancel()
     if push.sender._task is not None:
         tasks.append(push.sender._task)
         push.sender._task = None

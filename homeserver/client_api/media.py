@@ -9,6 +9,7 @@ from homeserver.http.parsing import query_bool, query_enum, query_int, query_str
 from homeserver.http.ranges import NotSatisfiable, find_range
 from homeserver.http.request import FileBody, Request, Response
 from homeserver.media.file_names import clean_file_name, content_disposition
+from homeserver.media.file_store import file_errors
 from homeserver.media.services import MediaServices
 from homeserver.media.thumbnail_maker import Wanted
 from homeserver.media.uploads import Upload
@@ -117,10 +118,8 @@ class MediaApi:
         )
 
     async def _open(self, key: str, start: int, length: int) -> BinaryIO:
-        try:
+        with file_errors():
             return await self._media.run_in_thread(lambda: self._media.files.open_part(key, start, length))
-        except FileNotFoundError:
-            raise NotFound("The file of this media is missing.") from None
 
 
 def _upload_of(request: Request) -> Upload:

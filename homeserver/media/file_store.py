@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import tempfile
@@ -14,13 +15,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
+from homeserver.protocol.errors import NotFound, Unavailable
+
+_log = logging.getLogger("homeserver.media")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK: Final = 256 * 1024
 _UNFINISHED: Final = "new-"
 
 
+@contextlib.contextmanager
+def file_errors() -> Iterator[None]:
+    """Say what a `FileStore` raises in the specification's terms: NotFound, Unavailable."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFound("The file of this media is missing.") from None
+    except OSError as error:
+        _log.error("Files cannot be kept or read: %s", error)
+        raise Unavailable("Files cannot be kept or read at this moment.") from None
+
+
 class FileStore(Protocol):
-    """Files by key (64 hexadecimal digits). Everything here blocks: call it in a thread."""
+    """Files by key (64 hexadecimal digits). Everything here blocks: call it in a thread, within `file_errors`. What
+    goes wrong is an OSError."""
 
     def add(self, key: str, source: BinaryIO) -> str:
         """Keep what is left of `source`; the SHA-256 of it. It is on the disk when this returns."""

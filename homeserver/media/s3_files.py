@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, BinaryIO, Final, cast
 
 import obstore
+import obstore.exceptions
 from obstore.store import S3Store
 
 _CHUNK: Final = 256 * 1024
@@ -52,14 +53,16 @@ class S3Files:
 
     def add(self, key: str, source: BinaryIO) -> str:
         digest = hashlib.sha256()
-        obstore.put(self._store, self._name(key), _hashed(source, digest), chunk_size=_PART, max_concurrency=2)
+        with _as_os_errors():
+            obstore.put(self._store, self._name(key), _hashed(source, digest), chunk_size=_PART, max_concurrency=2)
         return digest.hexdigest()
 
     def open(self, key: str) -> BinaryIO:
         file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - it is the answer
         try:
-            for chunk in self._get(key, {}).stream(_CHUNK):
-                file.write(bytes(chunk))
+            with _as_os_errors():
+                for chunk in self._get(key, {}).stream(_CHUNK):
+                    file.write(bytes(chunk))
             file.seek(0)
         except BaseException:
             file.close()
@@ -73,21 +76,32 @@ class S3Files:
         return cast(BinaryIO, io.BufferedReader(_Pieces(got.stream(_CHUNK)), _CHUNK))
 
     def remove(self, key: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _as_os_errors():
             obstore.delete(self._store, self._name(key))
 
     def list_old(self, before: float) -> Iterator[str]:
-        for page in obstore.list(self._store, prefix=self._prefix or None):
-            for item in page:
-                name = item["path"].rpartition("/")[2]
-                if item["last_modified"].timestamp() < before and item["path"] == self._name(name):
-                    yield name
+        with _as_os_errors():
+            for page in obstore.list(self._store, prefix=self._prefix or None):
+                for item in page:
+                    name = item["path"].rpartition("/")[2]
+                    if item["last_modified"].timestamp() < before and item["path"] == self._name(name):
+                        yield name
 
     def _get(self, key: str, options: Any) -> Any:
-        return obstore.get(self._store, self._name(key), options=options)
+        with _as_os_errors():
+            return obstore.get(self._store, self._name(key), options=options)
 
     def _name(self, key: str) -> str:
         return f"{self._prefix}{key[:2]}/{key[2:4]}/{key}"
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """What the store does not do is an error of input and output, like a disk's."""
+    try:
+        yield
+    except obstore.exceptions.BaseError as error:
+        raise OSError(f"The object store did not do it: {type(error).__name__}") from None
 
 
 def _hashed(source: BinaryIO, digest: Any) -> Iterator[bytes]:
@@ -108,7 +122,8 @@ class _Pieces(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if not self._left:
-            self._left = bytes(next(self._pieces, b""))
+            with _as_os_errors():
+                self._left = bytes(next(self._pieces, b""))
         count = min(len(buffer), len(self._left))
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]

@@ -9,7 +9,7 @@ import hashlib
 import tempfile
 from typing import BinaryIO, Final
 
-from homeserver.media.file_store import FileStore
+from homeserver.media.file_store import FileStore, file_errors
 from homeserver.media.thumbnail_maker import ThumbnailMaker, Wanted
 from homeserver.protocol.errors import NotFound
 from homeserver.storage.database import Database, Transaction
@@ -65,7 +65,8 @@ class Thumbnails:
             return
         key = hashlib.sha256(f"{file_key}/{variant}".encode()).hexdigest()
         output.seek(0)
-        await self._run_in_thread(lambda: self._files.add(key, output))
+        with file_errors():
+            await self._run_in_thread(lambda: self._files.add(key, output))
 
         async def write(txn: Transaction) -> None:
             await self._store.add_thumbnail(txn, file_key, variant, StoredThumbnail(key, size, content_type))
@@ -73,7 +74,5 @@ class Thumbnails:
         await self._db.write(write)
 
     async def _open(self, key: str) -> BinaryIO:
-        try:
+        with file_errors():
             return await self._run_in_thread(lambda: self._files.open(key))
-        except FileNotFoundError:
-            raise NotFound("The file of this media is missing.") from None

@@ -15,7 +15,7 @@ from homeserver.clock import Clock
 from homeserver.media.access import MediaAccess
 from homeserver.media.addresses import check_address, new_media_id
 from homeserver.media.file_names import clean_content_type, clean_file_name
-from homeserver.media.file_store import FileStore
+from homeserver.media.file_store import FileStore, file_errors
 from homeserver.protocol.errors import (
     CannotOverwriteMedia,
     Forbidden,
@@ -139,7 +139,8 @@ class Uploads:
     async def _keep(self, media: Media, upload: Upload, write: _Write) -> Media:
         """The file first, then the row that makes it known; a file that no row came to is removed."""
         key = new_file_key(media)
-        digest = await self._run_in_thread(lambda: self._files.add(key, upload.file))
+        with file_errors():
+            digest = await self._run_in_thread(lambda: self._files.add(key, upload.file))
         quarantined_by = await self._store.find_quarantine(digest)
         stored = replace(
             media,

@@ -67,6 +67,16 @@ def test_old_files_are_listed(files: S3Files) -> None:
     assert list(files.list_old(0)) == []
 
 
+@pytest.mark.parametrize("is_away", [True, False])
+def test_a_store_that_is_away_or_refuses_is_an_error_like_a_disks(endpoint: str, is_away: bool) -> None:
+    bucket, address = (BUCKET, "http://127.0.0.1:1") if is_away else ("no-such-bucket", endpoint)
+    files = S3Files(S3Settings(bucket, address, access_key_id="a", secret_access_key="b", timeout=1))
+    with pytest.raises(OSError, match=r"."):
+        files.add("0" * 64, io.BytesIO(b"x"))
+    with pytest.raises(OSError, match=r"."):
+        files.open("0" * 64)
+
+
 async def test_a_server_serves_from_the_store(files: S3Files, tmp_path: Path) -> None:
     media: Any = MediaSettings(tmp_path / "unused", open_store=lambda: files)
     server = open_server(settings=server_settings(media=media))

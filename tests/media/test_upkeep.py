@@ -233,6 +233,16 @@ async def test_E08_files_that_nobody_knows_are_removed_after_a_day(place: Place)
     assert {path.name for path in place.files()} == {known.file_key, young}
 
 
+async def test_a_disk_that_fails_is_said_and_nothing_is_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(key: str, source: BinaryIO) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(place.media.files, "add", full)
+    with pytest.raises(Unavailable):
+        await place.upload()
+    assert await place.media.upkeep.list_of_user(ALICE.user_id) == ([], 0)
+
+
 async def test_a_file_of_another_server_is_fetched_once_and_kept(place: Place) -> None:
     place.elsewhere.files["far"] = b"<svg/>"
     place.elsewhere.gate = asyncio.Event()

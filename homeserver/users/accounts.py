@@ -115,6 +115,12 @@ class Accounts:
         await self._profiles.set_fields(txn, user_id, fields)
         await self._directory.set_entry(txn, user_id, display_name, None)
 
+    async def publish_profile(self, txn: Transaction, user_id: str) -> None:
+        """A guest has become a full account: the name that it has is kept, and it can be found by it."""
+        fields = await self._profiles.find_fields(user_id, txn) or {}
+        await self._profiles.set_fields(txn, user_id, fields)
+        await self._directory.set_entry(txn, user_id, fields.get("displayname"), fields.get("avatar_url"))
+
     def check_new_password(self, password: str) -> None:
         """Raises WeakPassword, before anybody is asked to prove anything."""
         self._passwords.check_policy(password)

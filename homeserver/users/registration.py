@@ -281,13 +281,16 @@ class Registration:
         password_hash = None if wish.password is None else await self._passwords.hash(wish.password)
 
         async def upgrade(txn: Transaction) -> Login:
+            account = await self._account_store.get_account(user_id, txn)
+            if not account.is_guest or account.is_deactivated:  # another request was quicker (row F05)
+                raise Forbidden("The guest access token is not that of this user.")
             await self._use_token(txn, registration_token)
             await self._use_email(txn, email_sid, user_id)
             if accepts_terms:
                 await self._consents.accept(txn, user_id)
             await self._account_store.set_flag(txn, user_id, "is_guest", False)
             await self._account_store.set_password_hash(txn, user_id, password_hash)
-            await self._accounts.add_profile(txn, user_id)
+            await self._accounts.publish_profile(txn, user_id)
             await self._access_tokens.revoke_user(txn, user_id)
             return await self._open_session(txn, user_id, wish)
 

@@ -22,7 +22,6 @@ from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.room_versions import ROOM_VERSIONS
 from homeserver.protocol.signatures import sign_event
-from homeserver.rooms.client_events import stripped_state
 from homeserver.rooms.invites_from_elsewhere import InvitesFromElsewhere
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.services import RoomServices
@@ -103,14 +102,15 @@ class Inviting:
         """Our invite of a user of another server, with that server's signature. Raises Forbidden, RemoteFailed."""
         target = event.state_key
         assert target is not None, "an invite is a state event"
-        stripped = [stripped_state(stored.event) for one in SHOWN if (stored := room.state_event(one)) is not None]
+        # Whole events, by which the other server can tell what room this is (v1.16, MSC4311).
+        shown = [stored.event.pdu for one in SHOWN if (stored := room.state_event(one)) is not None]
         inviter = await self._rooms.live.member_event(room, event.sender)
         if inviter is not None:
-            stripped.append(stripped_state(inviter.event))
+            shown.append(inviter.event.pdu)
         body = {
             "room_version": room.version.identifier,
             "event": event.pdu,
-            "invite_room_state": stripped,
+            "invite_room_state": shown,
             "via": [self._own_name],
         }
         path = encoded("/_matrix/federation/v2/invite/{}/{}", event.room_id, event.event_id)

@@ -70,6 +70,9 @@ class RemoteServers:
         named = [one for one in servers if isinstance(one, str)] if isinstance(servers, list) else []
         return room_id, named[:50] or [domain_of(alias)]
 
+    async def backfill(self, room: LiveRoom) -> bool:
+        return await self._bound.backfill.backfill(room)
+
     async def countersign(self, room: LiveRoom, invite: Event) -> Event | None:
         return await self._bound.inviting.countersign(room, invite)
 

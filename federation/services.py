@@ -15,6 +15,7 @@ from federation.api.keys import KeysApi
 from federation.api.queries import QueriesApi
 from federation.api.rooms import RoomsApi
 from federation.api.routes import federation_routes
+from federation.backfill import Backfill
 from federation.backoff import Backoff
 from federation.client import FederationClient
 from federation.edus import IncomingEdus
@@ -25,6 +26,7 @@ from federation.keyring import Keyring, Notary
 from federation.leaving import Leaving
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
+from federation.policy_servers import FederatedPolicyServers
 from federation.remote_servers import RemoteServers
 from federation.sender import FederationSender
 from federation.server_discovery import LookUpServices, ServerDiscovery
@@ -61,6 +63,7 @@ class FederationServices:
     joining: Joining
     leaving: Leaving
     inviting: Inviting
+    backfill: Backfill
     routes: list[Route]
 
     async def start(self) -> None:
@@ -176,9 +179,11 @@ def build_federation_services(
         ),
         QueriesApi(users, rooms, homeserver.encryption, own_name),
     )
+    backfill = Backfill(client=client, checks=checks, missing=missing, rooms=rooms, own_name=own_name)
     services = FederationServices(
-        homeserver, outbound, client, backoff, keyring, sender, joining, leaving, inviting, routes
+        homeserver, outbound, client, backoff, keyring, sender, joining, leaving, inviting, backfill, routes
     )
     remote.bind(services)
+    rooms.pipeline.policy_servers = FederatedPolicyServers(client)
     homeserver.users.hooks.fetch_profile = remote.fetch_profile
     return services

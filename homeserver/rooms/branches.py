@@ -22,7 +22,7 @@ from homeserver.protocol.identifiers import EventId
 from homeserver.protocol.state_resolution import resolve
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.storage.event_graph import BranchState, EventGraphStore, GraphEvent
-from homeserver.storage.events import ACCEPTED, FOR_GOOD_REJECTED, REJECTED, WITHOUT_A_PLACE, EventStore
+from homeserver.storage.events import ACCEPTED, FOR_GOOD_REJECTED, REJECTED, UNKNOWN_STATE, WITHOUT_A_PLACE, EventStore
 from homeserver.storage.rooms import RoomStore, StateKey
 
 KEPT_EVENTS: Final = 20_000
@@ -57,6 +57,8 @@ class Branches:
         return [await self._after(placed[event_id]) for event_id in event_ids]
 
     async def _after(self, event: GraphEvent) -> BranchState:
+        if event.state_group == UNKNOWN_STATE:
+            raise UnknownEvents([event.event_id])
         if event.state_group is None:
             if event.status == ACCEPTED:
                 return BranchState(event.position)
@@ -70,7 +72,7 @@ class Branches:
     async def before(self, room: LiveRoom, event_id: str) -> BranchState:
         """The state before an event that is in the graph. Raises UnknownEvents."""
         found = (await self._graph.find_graph_events(room.room_id, [event_id])).get(event_id)
-        if found is None or found.status in WITHOUT_A_PLACE:
+        if found is None or found.status in WITHOUT_A_PLACE or found.state_group == UNKNOWN_STATE:
             raise UnknownEvents([event_id])
         if found.state_group is None:
             return BranchState(found.position - 1)

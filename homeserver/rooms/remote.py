@@ -28,6 +28,10 @@ class RemoteServers(Protocol):
         """(room id, servers that are in it), or None when the alias does not exist."""
         ...
 
+    async def backfill(self, room: LiveRoom) -> bool:
+        """Fetch more of the room's past; whether there was any."""
+        ...
+
     async def countersign(self, room: LiveRoom, invite: Event) -> Event | None:
         """Our invite of a user of another server, signed by that server too; None when that is not needed. Raises
         Forbidden when the other server does not want it."""
@@ -48,6 +52,9 @@ class NoFederation:
 
     async def resolve_alias(self, alias: str) -> tuple[str, list[str]] | None:
         return None
+
+    async def backfill(self, room: LiveRoom) -> bool:
+        return False
 
     async def countersign(self, room: LiveRoom, invite: Event) -> Event | None:
         return None

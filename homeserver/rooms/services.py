@@ -216,6 +216,7 @@ def build_room_services(
         store=store,
         events=events,
         relations=relations,
+        remote=remote,
         visibility=visibility,
         aggregations=aggregations,
         serializer=serializer,

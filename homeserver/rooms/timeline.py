@@ -16,12 +16,15 @@ from homeserver.protocol.filters import RoomEventFilter
 from homeserver.rooms.aggregations import Aggregations
 from homeserver.rooms.client_events import EventSerializer, Reader
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
+from homeserver.rooms.remote import RemoteServers
 from homeserver.rooms.tokens import place_after, place_before
 from homeserver.rooms.visibility import RoomVisibility
 from homeserver.storage.events import EventStore, StoredEvent
 from homeserver.storage.relations import RelationStore
 from homeserver.storage.rooms import RoomStore
 
+MAX_FETCHED: Final = 3
+"""How many pages of a room's past are fetched from other servers for one page of ours."""
 MAX_SCANNED: Final = 2_000
 """How many stored events one page looks at, when a filter or the history visibility hides most of them."""
 
@@ -58,6 +61,7 @@ class Timeline:
         store: RoomStore,
         events: EventStore,
         relations: RelationStore,
+        remote: RemoteServers,
         visibility: RoomVisibility,
         aggregations: Aggregations,
         serializer: EventSerializer,
@@ -66,6 +70,7 @@ class Timeline:
         self._store = store
         self._events = events
         self._relations = relations
+        self._remote = remote
         self._visibility = visibility
         self._aggregations = aggregations
         self._serializer = serializer
@@ -108,7 +113,7 @@ class Timeline:
         first = place_after(place)
         view = await self._visibility.view(room, reader.user_id)
         found: list[tuple[StoredEvent, str]] = []
-        scanned, exhausted = 0, False
+        scanned, fetched, exhausted = 0, 0, False
         while len(found) < limit and scanned < MAX_SCANNED and not exhausted:
             wanted = min(max(2 * (limit - len(found)), 20), 500)
             part = await self._events.list_timeline(
@@ -120,6 +125,9 @@ class Timeline:
                 newest_first=backwards,
             )
             exhausted = len(part) < wanted
+            if exhausted and backwards and until is None and fetched < MAX_FETCHED:
+                fetched += 1
+                exhausted = not await self._remote.backfill(room)
             for stored in part:
                 scanned += 1
                 place = stored.position - 1 if backwards else stored.position

@@ -18,6 +18,9 @@ OUTLIER: Final = 3
 REJECTED_OUTLIER: Final = 4
 """Rejected by its auth events, before anything else of it was known. Rejection is for good (A07)."""
 
+UNKNOWN_STATE: Final = -1
+"""As `state_group`: what the state before the event was is not known here."""
+
 WITHOUT_A_PLACE: Final = frozenset({OUTLIER, REJECTED_OUTLIER})
 FOR_GOOD_REJECTED: Final = frozenset({REJECTED, REJECTED_OUTLIER})
 
@@ -135,6 +138,11 @@ class EventStore:
                 text,
             ),
         )
+
+    async def find_first_position(self, txn: Transaction) -> int:
+        """The lowest position that any event has, at most 0: history goes before it."""
+        found: int | None = await txn.fetch_value("SELECT MIN(position) FROM events")
+        return min(found or 0, 0)
 
     async def remove_outlier(self, txn: Transaction, event_id: str) -> None:
         """An event that was known outside the timeline is about to be written with its place."""

@@ -99,9 +99,7 @@ async def test_private_room_lets_nobody_in_from_elsewhere(one: FederatedServer, 
     assert refused.json["errcode"] == "M_FORBIDDEN"
 
 
-async def test_server_that_was_away_catches_up(
-    network: Network, one: FederatedServer, two: FederatedServer
-) -> None:
+async def test_server_that_was_away_catches_up(network: Network, one: FederatedServer, two: FederatedServer) -> None:
     alice, bob = await one.register("alice"), await two.register("bob")
     room_id = await alice.create_room(preset="public_chat")
     await bob.post(f"/join/{room_id}", {}, via="one.test")
@@ -133,3 +131,26 @@ async def test_kick_of_the_last_user_is_heard_of(one: FederatedServer, two: Fede
     await settle(one, two)
     page = await alice.get(f"/rooms/{room_id}/messages", dir="b", limit=1)
     assert page["chunk"][0]["content"]["body"] == "again"
+
+
+async def test_history_of_before_the_join_is_fetched_when_somebody_scrolls_there(
+    one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    sent = [await alice.say(room_id, f"{number}") for number in range(150)]
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await settle(one, two)
+    sent.append(await bob.say(room_id, "in the end"))
+    seen: list[str] = []
+    types: list[str] = []
+    query: dict[str, str] = {}
+    for _ in range(30):
+        page = await bob.get(f"/rooms/{room_id}/messages", dir="b", limit=20, **query)
+        seen += [event["event_id"] for event in page["chunk"] if event["type"] == "m.room.message"]
+        types += [event["type"] for event in page["chunk"]]
+        if "end" not in page:
+            break
+        query = {"from": page["end"]}
+    assert seen == sent[::-1]
+    assert types[-1] == "m.room.create"

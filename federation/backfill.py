@@ -1,0 +1,89 @@
+"""History of before this server was in a room, fetched when somebody scrolls back to it.
+
+What is fetched gets places before everything else in the room (negative positions), and the state around it is not
+known: whoever needs that asks again. The servers that are asked leave out, or redact, what this one may not see.
+
+Spec: Server-Server API, "Backfilling and retrieving missing events".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from federation.client import FederationClient, RemoteFailed, encoded
+from federation.events import EventChecks, in_order
+from federation.missing_events import MissingEvents
+from homeserver.protocol.errors import MatrixError
+from homeserver.protocol.identifiers import domain_of
+from homeserver.rooms.live_room import LiveRoom
+from homeserver.rooms.services import RoomServices
+
+PAGE: Final = 100
+SERVERS_MAX: Final = 5
+FROM_MAX: Final = 5
+
+_log = logging.getLogger("federation.backfill")
+
+
+class Backfill:
+    """Fetches it, one page at a time for a room."""
+
+    def __init__(
+        self,
+        *,
+        client: FederationClient,
+        checks: EventChecks,
+        missing: MissingEvents,
+        rooms: RoomServices,
+        own_name: str,
+    ) -> None:
+        self._client = client
+        self._checks = checks
+        self._missing = missing
+        self._rooms = rooms
+        self._own_name = own_name
+        self._running: dict[str, asyncio.Task[bool]] = {}
+
+    async def backfill(self, room: LiveRoom) -> bool:
+        """Whether there is more of the room's past now than before."""
+        running = self._running.get(room.room_id)
+        if running is None:
+            running = self._running[room.room_id] = asyncio.ensure_future(self._fetch(room))
+            running.add_done_callback(lambda _: self._running.pop(room.room_id, None))
+        return await asyncio.shield(running)
+
+    async def _fetch(self, room: LiveRoom) -> bool:
+        unknown = await self._rooms.graph.list_unknown(room.room_id)
+        if not unknown:
+            return False
+        wanted = list(dict.fromkeys(event_id for event_id, _ in unknown))[:FROM_MAX]
+        path = encoded("/_matrix/federation/v1/backfill/{}", room.room_id)
+        for server in self._servers(room):
+            try:
+                answer = await self._client.get(server, path, {"v": wanted, "limit": PAGE})
+            except RemoteFailed as error:
+                _log.info("%s tells nothing of the past of %s: %s", server, room.room_id, error)
+                continue
+            pdus = answer.get("pdus") if isinstance(answer, dict) else None
+            events = await self._checks.check_all(
+                pdus[: 2 * PAGE] if isinstance(pdus, list) else [], room.version, room.room_id
+            )
+            for event in events:
+                try:
+                    await self._missing.bring_auth_events(server, room, event)
+                except MatrixError as error:
+                    _log.debug("The auth events of %s cannot be had: %s", event.event_id, error)
+            if await self._rooms.room_import.add_history(room, in_order(events)):
+                return True
+        return False
+
+    def _servers(self, room: LiveRoom) -> list[str]:
+        """Whom to ask: the servers with the most users in the room first."""
+        count: dict[str, int] = {}
+        for user_id in room.joined_members():
+            name = domain_of(user_id)
+            if name != self._own_name:
+                count[name] = count.get(name, 0) + 1
+        return sorted(count, key=lambda name: -count[name])[:SERVERS_MAX]

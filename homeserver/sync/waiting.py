@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
 from homeserver.clock import Clock
@@ -14,6 +15,24 @@ from homeserver.users.requester import Requester
 T = TypeVar("T")
 
 MAX_WAIT_SECONDS: Final = 120.0
+MAX_POLLS: Final = 8
+"""How many polls of one device wait at the same time: another one ends the oldest (row D15 of the known attacks)."""
+
+
+class _Poll:
+    """One that waits. `is_old`: newer ones of the same device have taken its place."""
+
+    __slots__ = ("is_old", "waiter")
+
+    def __init__(self) -> None:
+        self.is_old = False
+        self.waiter: asyncio.Future[None] | None = None
+
+    def end(self) -> None:
+        """Let it answer with what it has."""
+        self.is_old = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
 
 class LongPolls:
@@ -23,21 +42,39 @@ class LongPolls:
         self._notifier = notifier
         self._clock = clock
         self._presence = presence
+        self._polls: dict[tuple[str, str | None], list[_Poll]] = {}
 
-    async def wait(self, user_id: str, timeout_ms: int, look: Callable[[], Awaitable[tuple[T, bool]]]) -> T:
-        """The first result of `look` that it calls news, or the last one when the time is up or the server stops."""
+    async def wait(self, requester: Requester, timeout_ms: int, look: Callable[[], Awaitable[tuple[T, bool]]]) -> T:
+        """The first result of `look` that it calls news, or the last one when the time is up, when the server stops or
+        when the same device polls too often at once."""
         deadline = self._clock.monotonic() + min(timeout_ms / 1000, MAX_WAIT_SECONDS)
-        while True:
-            waiter = self._notifier.expect(user_id)
-            try:
-                found, is_news = await look()
-                remaining = deadline - self._clock.monotonic()
-                if is_news or remaining <= 0:
-                    return found
-                if not await self._notifier.wait_for(waiter, remaining):
-                    return found
-            finally:
-                waiter.cancel()
+        with self._counted(requester) as poll:
+            while True:
+                poll.waiter = waiter = self._notifier.expect(requester.user_id)
+                try:
+                    found, is_news = await look()
+                    remaining = deadline - self._clock.monotonic()
+                    if is_news or poll.is_old or remaining <= 0:
+                        return found
+                    if not await self._notifier.wait_for(waiter, remaining):
+                        return found
+                finally:
+                    waiter.cancel()
+
+    @contextmanager
+    def _counted(self, requester: Requester) -> Iterator[_Poll]:
+        key, poll = (requester.user_id, requester.device_id), _Poll()
+        polls = self._polls.setdefault(key, [])
+        polls.append(poll)
+        if len(polls) > MAX_POLLS:
+            polls.pop(0).end()
+        try:
+            yield poll
+        finally:
+            if not poll.is_old:
+                polls.remove(poll)
+            if not polls and self._polls.get(key) is polls:
+                del self._polls[key]
 
     @asynccontextmanager
     async def present(self, requester: Requester, state: State) -> AsyncIterator[None]:

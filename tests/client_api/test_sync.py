@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from homeserver.sync.waiting import MAX_POLLS
 from tests.support.clock import settle
 from tests.support.server import SERVER_NAME, V3, Server, User, open_server
 
@@ -620,3 +621,22 @@ async def test_who_comes_back_to_a_room_is_shown_it_anew_and_not_as_its_continua
     again = (await bob.sync())["rooms"]["join"][room_id]["timeline"]
     assert {event["event_id"] for event in first["events"]} < {event["event_id"] for event in again["events"]}
     assert again["limited"] is True
+
+
+async def test_D15_polls_of_one_device_beyond_a_few_end_the_oldest(whole_server: Server) -> None:
+    alice, bob, room = await pair(whole_server)
+    for user in (alice, bob, alice):  # who came is news for the other
+        await settled(user)
+    waiting = [
+        asyncio.create_task(alice.request("GET", "/sync", since=alice.since, timeout=30_000)) for _ in range(200)
+    ]
+    other = asyncio.create_task(bob.request("GET", "/sync", since=bob.since, timeout=30_000))
+    await settle(2_000)
+    assert sum(not task.done() for task in waiting) == MAX_POLLS
+    assert not other.done(), "somebody else's polls were ended"
+    event_id = await bob.say(room, "hello")
+    await asyncio.wait_for(other, 5)
+    answers = [(await task).json for task in waiting]
+    assert all("rooms" not in answer for answer in answers[:-MAX_POLLS])
+    for answer in answers[-MAX_POLLS:]:
+        assert joined(answer, room)["timeline"]["events"][0]["event_id"] == event_id

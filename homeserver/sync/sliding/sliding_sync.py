@@ -88,7 +88,7 @@ class SlidingSync:
             return found, bool(place is None or found.rooms or found.extensions.is_news or is_over)
 
         async with self._polls.present(requester, request.set_presence):
-            found = await self._polls.wait(requester.user_id, request.timeout_ms, look)
+            found = await self._polls.wait(requester, request.timeout_ms, look)
         if connection.turn != turn and request.pos is not None:
             # The client has asked again meanwhile, so that nobody reads this answer; nothing may follow from it.
             return {"pos": request.pos, "lists": {}, "rooms": {}, "extensions": {}}

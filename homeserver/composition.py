@@ -23,6 +23,7 @@ from homeserver.appservice_api.services import AppserviceServices, AskingNamespa
 from homeserver.appservice_api.third_party import AppserviceNetworks
 from homeserver.client_api.oauth_routes import oauth_routes, sso_flow
 from homeserver.client_api.push_gateway import push_gateway_routes
+from homeserver.client_api.retention import retention_routes
 from homeserver.client_api.routes import routes as client_routes
 from homeserver.client_api.services import Services
 from homeserver.client_api.unsubscribing import UnsubscribePage
@@ -268,6 +269,7 @@ def build(
             *client_routes(api, rooms, sync, encryption, media),
             *appservice_routes(bridges, clock),
             *push_gateway_routes(push.gateway),
+            *retention_routes(admin.rooms.retention),
             *UnsubscribePage(push.unsubscribe_links).routes(),
             *oauth_routes(users, oauth, sso),
         ],

@@ -63,6 +63,14 @@ async def test_what_has_expired_is_shown_to_nobody_at_once_and_deleted_later(ser
     assert (await alice.get(f"/rooms/{room_id}/state/m.room.name"))["name"] == "Den"
 
 
+async def test_clients_can_ask_how_long_messages_are_kept(server: Server) -> None:
+    alice = await server.register("alice")
+    path = "/_matrix/client/unstable/org.matrix.msc1763/retention/configuration"
+    answer = await alice.get(path)
+    assert answer == {"policies": {}, "limits": {"max_lifetime": {"min": DAY_MS, "max": 30 * DAY_MS}}}
+    assert (await server.request("GET", path)).status == 401
+
+
 async def test_the_operator_bounds_what_rooms_may_ask_for(server: Server) -> None:
     alice = await server.register("alice")
     retention = server.homeserver.admin.rooms.retention

@@ -24,6 +24,7 @@ from homeserver.storage.database import Database, Transaction
 from homeserver.storage.push_queue import PushQueue
 from homeserver.storage.pushers import PusherStore
 from homeserver.storage.receipts import ReceiptStore
+from homeserver.storage.sliding_sync import SlidingSyncStore
 from homeserver.stream import Stream
 from homeserver.users.pushers import EMAIL, HTTP
 from homeserver.users.services import UserServices
@@ -91,7 +92,14 @@ def build_push_services(
     """`secret`: only this server has it; what signs the links in e-mails follows from it."""
     queue, receipts = PushQueue(db), ReceiptStore(db)
     known = KnownPushers(PusherStore(db), (HTTP, EMAIL) if mailer.can_send else (HTTP,))
-    badges = Badges(rooms=rooms, counts=counts, stream=stream, counts_rooms=settings.counts_rooms)
+    badges = Badges(
+        rooms=rooms,
+        receipts=receipts,
+        newest_of=SlidingSyncStore(db).newest_positions,
+        counts=counts,
+        stream=stream,
+        counts_rooms=settings.counts_rooms,
+    )
     events = UnreadEvents(rooms, receipts)
     links = UnsubscribeLinks(secret, public_base_url, users.pushers)
     gateway: PushGateway | None = None

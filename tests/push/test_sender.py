@@ -171,6 +171,24 @@ async def test_unread_counts_rooms_or_messages(counts_rooms: bool, unread: list[
         assert [one["counts"]["unread"] for one in phones.gateway.told] == unread
 
 
+async def test_rooms_without_news_are_not_loaded_to_be_counted() -> None:
+    async with open_phones() as phones:
+        alice, bob, room_id = await phones.pair()
+        quiet = [await alice.create_room(preset="public_chat") for _ in range(4)]
+        for number, other in enumerate(quiet):
+            await bob.join(other)
+            event_id = await alice.say(other, "hello")
+            if number < 3:
+                await bob.post(f"/rooms/{other}/receipt/m.read/{event_id}")
+        await phones.add_pusher(bob)
+        live = phones.server.homeserver.rooms.live
+        live.forget_all()
+        await alice.say(room_id, "one")
+        await phones.quiet()
+        assert phones.gateway.told[-1]["counts"] == {"unread": 2}
+        assert [live.peek(other) is not None for other in quiet] == [False, False, False, True]
+
+
 async def test_reading_elsewhere_clears_the_number_and_what_is_read_is_not_told() -> None:
     async with open_phones() as phones:
         alice, bob, room_id = await phones.pair()

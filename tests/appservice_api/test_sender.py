@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from homeserver.appservice_api.client import AppserviceAnswer
+from homeserver.appservice_api.sender import LAST_RETRY_SECONDS
 from tests.appservice_api.appservices import FakeCalls, acting, ghost, open_with_appservices, registration
 from tests.support.clock import settle
 from tests.support.databases import open_in_memory
@@ -55,6 +56,28 @@ async def test_W33_a_transaction_is_sent_under_the_same_number_until_it_is_taken
     assert numbers[:4] == [1, 1, 1, 1]
     assert all(one.content == calls.received[0].content for one in calls.received[:4])
     assert calls.bodies == [f"message {number}" for number in range(5)]
+    await server.close()
+
+
+async def test_D09_a_service_that_is_away_is_asked_ever_more_rarely_and_never_rarer_than_the_cap() -> None:
+    server, calls = await open_with_appservices(IRC, calls=FakeCalls(statuses=[0] * 10_000))
+    alice = await server.register()
+    room_id = await alice.create_room(preset="public_chat")
+    await acting(server, IRC).post(f"/rooms/{room_id}/join")
+    await settle()
+    waits, last = [], 0.0
+    for second in range(1_500):
+        asked = len(calls.received)
+        await server.clock.advance(1)
+        assert len(calls.received) - asked <= 1, "it is asked again and again without waiting"
+        if len(calls.received) > asked:
+            waits.append(second - last)
+            last = second
+    assert waits == sorted(waits), "it waits less after a further failure"
+    assert waits[-1] == LAST_RETRY_SECONDS
+    calls.statuses.clear()
+    await server.clock.advance(LAST_RETRY_SECONDS)
+    assert calls.received[-1].txn_id == 1
     await server.close()
 
 

@@ -158,7 +158,7 @@ async def test_too_long_delay_says_what_the_longest_is() -> None:
     await server.close()
 
 
-async def test_a_user_may_have_so_many_waiting_and_is_told_when_to_come_back() -> None:
+async def test_D17_a_user_may_have_so_many_waiting_and_is_told_when_to_come_back() -> None:
     settings = DelayedEventSettings(max_of_user=2)
     server = open_server(settings=server_settings(rooms=RoomSettings(SERVER_NAME, delayed_events=settings)))
     alice, bob = await server.register(), await server.register("bob")

@@ -71,7 +71,7 @@ async def test_D12_floods_are_stopped_and_others_are_not(limited: Server, case: 
 
 async def test_D12_invitations_of_ignored_people_are_not_shown(whole_server: Server) -> None:
     bob, spammer = await whole_server.register("bob"), await whole_server.register("spammer")
-    ignored = {"ignored_users": {spammer.user_id: {}}}
+    ignored: dict[str, object] = {"ignored_users": {spammer.user_id: {}}}
     await bob.put(f"/user/{bob.user_id}/account_data/m.ignored_user_list", ignored)
     before = await bob.sync()
     await spammer.create_room(invite=[bob.user_id])

@@ -26,6 +26,7 @@ from federation.keyring import Keyring, Notary
 from federation.leaving import Leaving
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
+from federation.outgoing_edus import OutgoingEdus
 from federation.policy_servers import FederatedPolicyServers
 from federation.remote_servers import RemoteServers
 from federation.sender import FederationSender
@@ -64,13 +65,16 @@ class FederationServices:
     leaving: Leaving
     inviting: Inviting
     backfill: Backfill
+    outgoing_edus: OutgoingEdus
     routes: list[Route]
 
     async def start(self) -> None:
         await self.backoff.start()
         await self.sender.start()
+        await self.outgoing_edus.start()
 
     async def stop(self) -> None:
+        await self.outgoing_edus.stop()
         await self.sender.stop()
         close = getattr(self.outbound, "close", None)
         if close is not None:
@@ -180,8 +184,29 @@ def build_federation_services(
         QueriesApi(users, rooms, homeserver.encryption, own_name),
     )
     backfill = Backfill(client=client, checks=checks, missing=missing, rooms=rooms, own_name=own_name)
+    outgoing_edus = OutgoingEdus(
+        db=db,
+        store=destinations,
+        sender=sender,
+        rooms=rooms,
+        users=users,
+        encryption=homeserver.encryption,
+        stream=homeserver.stream,
+        own_name=own_name,
+    )
     services = FederationServices(
-        homeserver, outbound, client, backoff, keyring, sender, joining, leaving, inviting, backfill, routes
+        homeserver=homeserver,
+        outbound=outbound,
+        client=client,
+        backoff=backoff,
+        keyring=keyring,
+        sender=sender,
+        joining=joining,
+        leaving=leaving,
+        inviting=inviting,
+        backfill=backfill,
+        outgoing_edus=outgoing_edus,
+        routes=routes,
     )
     remote.bind(services)
     rooms.pipeline.policy_servers = FederatedPolicyServers(client)

@@ -47,6 +47,21 @@ class DestinationStore:
             ),
         )
 
+    async def find_place(self, reader: str) -> int | None:
+        """How far one of federation's readers is in the stream."""
+        found: int | None = await self._db.fetch_value(
+            "SELECT position FROM federation_places WHERE reader = ?", (reader,)
+        )
+        return found
+
+    def set_place(self, txn: Transaction, reader: str, position: int) -> None:
+        txn.put(
+            "INSERT INTO federation_places (reader, position) VALUES (?, ?)"
+            " ON CONFLICT (reader) DO UPDATE SET position = excluded.position",
+            reader,
+            (reader, position),
+        )
+
     def add_edu(self, txn: Transaction, destination: str, edu: str) -> None:
         """An EDU (as JSON) that waits for a server until it was taken there."""
         txn.add(

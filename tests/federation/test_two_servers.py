@@ -2,41 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-
 import pytest
 
-from tests.support.federation import FederatedServer, Network, open_federated
-
-
-@pytest.fixture
-async def network() -> AsyncIterator[Network]:
-    network = Network()
-    yield network
-    for server in network.servers.values():
-        await server.close()
-
-
-@pytest.fixture
-async def one(network: Network) -> FederatedServer:
-    return await open_federated(network, "one.test")
-
-
-@pytest.fixture
-async def two(network: Network) -> FederatedServer:
-    return await open_federated(network, "two.test")
-
-
-async def settle(*servers: FederatedServer) -> None:
-    """Let everything that is under way between servers arrive."""
-    for _ in range(200):
-        await asyncio.sleep(0)
-        queues = [queue for server in servers for queue in server.federation.sender._queues.values()]
-        if not any(queue.events or queue.behind or queue.has_stored_edus or queue.edus for queue in queues):
-            for _ in range(20):
-                await asyncio.sleep(0)
-            return
+from tests.support.federation import FederatedServer, Network, settle
 
 
 @pytest.mark.parametrize("version", ["1", "3", "6", "10", "11", "12"])

@@ -3,6 +3,7 @@ routes, signed and checked, without sockets."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -99,3 +100,14 @@ async def open_federated(network: Network, name: str, db: Database | None = None
     network.servers[name] = server
     await federation.start()
     return server
+
+
+async def settle(*servers: FederatedServer) -> None:
+    """Let everything that is under way between servers arrive."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+        queues = [queue for server in servers for queue in server.federation.sender._queues.values()]
+        if not any(queue.events or queue.behind or queue.has_stored_edus or queue.edus for queue in queues):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            return

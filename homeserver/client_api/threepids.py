@@ -82,6 +82,8 @@ class ThreepidApi:
         return Response({})
 
     async def delete_threepid(self, request: Request) -> Response:
+        """Spec, "Account suspension": "Change or add admin contacts, but not remove"."""
+        request.user.check_not_suspended()
         wanted = parse_body(request, _ThreepidBody)
         id_server = _id_server(wanted)
         user_id = request.user.user_id

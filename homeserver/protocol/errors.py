@@ -223,7 +223,7 @@ class RefusedElsewhere(MatrixError):
     """Another server, asked on behalf of the client, refused with an error of its own, which is passed on. `status` is
     what it answered."""
 
-    def __init__(self, code: str, message: str, status: int) -> None:
+    def __init__(self, message: str = "", *, code: str = "M_UNKNOWN", status: int = 400) -> None:
         super().__init__(message[:500] or "The other server refused.")
         self.code = code[:100]
         self.status = status

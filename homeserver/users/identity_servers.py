@@ -201,9 +201,10 @@ def _object_of(answer: OutboundAnswer) -> dict[str, Any]:
     code = value.get("errcode") if isinstance(value, dict) else None
     if isinstance(code, str) and _ERRCODE.fullmatch(code) and answer.status >= 400:
         error = value.get("error")
-        raise RefusedElsewhere(code, error if isinstance(error, str) else "", answer.status)
+        raise RefusedElsewhere(error if isinstance(error, str) else "", code=code, status=answer.status)
     if answer.status in (404, 501):
-        raise RefusedElsewhere("M_UNRECOGNIZED", "The identity server does not know that request.", answer.status)
+        sentence = "The identity server does not know that request."
+        raise RefusedElsewhere(sentence, code="M_UNRECOGNIZED", status=answer.status)
     raise ConnectionFailed(f"The identity server answered with the status {answer.status} and no sense.")
 
 

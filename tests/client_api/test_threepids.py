@@ -315,3 +315,12 @@ async def test_the_capability_says_whether_addresses_change(mail_server: UserSer
         alice = await each.register("alice")
         capabilities = (await each.get("/capabilities", token=alice.token)).json["capabilities"]
         assert capabilities["m.3pid_changes"] == {"enabled": is_possible}
+
+
+async def test_a_suspended_account_adds_addresses_and_removes_none(mail_server: UserServer) -> None:
+    alice = await mail_server.register("alice")
+    await mail_server.services.accounts.set_flag(alice.user_id, "is_suspended", True)
+    await add_email(mail_server, alice.token, EMAIL)
+    refused = await mail_server.post("/account/3pid/delete", {"medium": "email", "address": EMAIL}, token=alice.token)
+    assert (refused.status, refused.json["errcode"]) == (403, "M_USER_SUSPENDED")
+    assert await addresses(mail_server, alice.token) == [EMAIL]

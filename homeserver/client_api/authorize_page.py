@@ -14,7 +14,7 @@ from homeserver.http.browsers import parse_form
 from homeserver.http.pages import redirect
 from homeserver.http.request import Request, Response
 from homeserver.oauth.authorization import Authorization, AuthorizationRefused, AuthorizationRequest
-from homeserver.oauth.client_metadata import localized, origin_of
+from homeserver.oauth.client_metadata import form_target_of, localized, origin_of
 from homeserver.oauth.device_codes import DeviceCodes
 from homeserver.pages.forms import button, error, field, form, hidden, link_button
 from homeserver.pages.html import Html, fill, join
@@ -152,7 +152,7 @@ class AuthorizePages:
                 _other_account(visitor, request, f"{request.path}?{query}"),
             ]
         )
-        return visitor.page(_ALLOW_APP, body, form_targets=[target])
+        return visitor.page(_ALLOW_APP, body, form_targets=[form_target_of(judged.redirect_uri)])
 
     async def _device_consent(self, request: Request, visitor: Visitor, typed: str) -> Response:
         assert visitor.session is not None

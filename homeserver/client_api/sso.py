@@ -15,7 +15,7 @@ from homeserver.client_api.visitors import Visitors, as_page, digest_of, login_u
 from homeserver.http.browsers import parse_form
 from homeserver.http.pages import redirect
 from homeserver.http.request import Request, Response
-from homeserver.oauth.client_metadata import origin_of
+from homeserver.oauth.client_metadata import form_target_of, origin_of
 from homeserver.pages.forms import button, form, hidden, link_button
 from homeserver.pages.html import fill, join
 from homeserver.pages.languages import Text
@@ -100,7 +100,7 @@ class SsoPages:
                 link_button(visitor.say(_NOT_YOU), login_url(here, request, other=True)),
             ]
         )
-        return visitor.page(_CONTINUE, body, form_targets=[target])
+        return visitor.page(_CONTINUE, body, form_targets=[form_target_of(url)])
 
     @as_page
     async def post_sso(self, request: Request) -> Response:

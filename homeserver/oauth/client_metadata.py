@@ -92,10 +92,18 @@ def is_redirect_uri(metadata: Mapping[str, Any], given: str) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """What a Content-Security-Policy calls the place that a checked URI leads to: scheme and host, or the scheme of an
-    application."""
+    """Where a checked URI leads to, for people: scheme and host, or the scheme of an application."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") else f"{parts.scheme}:"
+
+
+def form_target_of(url: str) -> str:
+    """What a page's Content-Security-Policy must allow so that a form may end at a checked URI. Chromium asks it of
+    every redirect on the way, so an https site may send the browser on to another; and it knows no IPv6 addresses."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and "[" not in parts.netloc:
+        return f"http://{parts.netloc}"
+    return f"{parts.scheme}:"
 
 
 def localized(metadata: Mapping[str, Any], name: str, language: str) -> str | None:

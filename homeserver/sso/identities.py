@@ -10,6 +10,7 @@ import hmac
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from homeserver.clock import Clock
@@ -172,13 +173,17 @@ class Identities:
         if session is None:
             assert user_id is not None
             await self._db.write(lambda txn: self._browser_sessions.remove_sessions_of_user(txn, user_id))
-        else:
-            await self._db.write(
-                lambda txn: self._browser_sessions.remove_sessions_of_provider(txn, provider_id, session)
-            )
-        for owner, device_id in await self._store.list_devices(provider_id, session, user_id):
-            if user_id is None or owner == user_id:
-                await self._devices.delete_devices(owner, [device_id])
+        # A provider that names no session in its ID tokens may do so at logout; then the person stands for it.
+        names = [None] if session is None else [name for name in (session, subject) if name is not None]
+        for name in names:
+            if name is not None:
+                await self._db.write(partial(self._end_browsers, provider_id, name))
+            for owner, device_id in await self._store.list_devices(provider_id, name, user_id):
+                if user_id is None or owner == user_id:
+                    await self._devices.delete_devices(owner, [device_id])
+
+    async def _end_browsers(self, provider_id: str, provider_session: str, txn: Transaction) -> None:
+        await self._browser_sessions.remove_sessions_of_provider(txn, provider_id, provider_session)
 
     async def note_device(self, txn: Transaction, browser_hash: str, user_id: str, device_id: str) -> None:
         """A device got its session by a browser's consent: if a provider had logged that in, the provider may end the
@@ -228,11 +233,15 @@ class Identities:
         known = await self._store.find_user(issuer, subject)
         if known is not None:
             raise UserInUse("You have an account here already; log in again.")
-        user_id = await self._registration.register_by_provider(username, name, client_address)
-        await self._link(issuer, subject, user_id)
+        now = self._clock.now_ms()
+
+        async def link(txn: Transaction, user_id: str) -> None:
+            if not await self._store.add_identity(txn, issuer, subject, user_id, now):
+                raise UserInUse("You have an account here already; log in again.")
+
+        user_id = await self._registration.register_by_provider(username, name, client_address, link)
         address = None if email is None else canonical_threepid("email", email)
         if address is not None:
-            now = self._clock.now_ms()
             threepid = Threepid("email", address, user_id, now, now)
             await self._db.write(lambda txn: self._threepids.add_threepid(txn, threepid))
         return user_id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,10 @@ class RegistrationWish:
     password: str | None
     login: LoginWish | None
     guest_access_token: str | None = None
+
+
+AlsoWrite = Callable[[Transaction, str], Awaitable[None]]
+"""(txn, user_id): what else belongs to the transaction that makes an account."""
 
 
 class Registration:
@@ -172,14 +176,17 @@ class Registration:
         user_id = await self.check_username(wish.username)
         return await self._finish(user_id, wish, display_name=display_name, is_admin=is_admin, user_type=user_type)
 
-    async def register_by_provider(self, username: str, display_name: str | None, client_address: str) -> UserId:
-        """Somebody whom an identity provider vouches for; registration need not be open, and there is no password.
-        Raises InvalidUsername, Exclusive, UserInUse, and what the hooks raise."""
+    async def register_by_provider(
+        self, username: str, display_name: str | None, client_address: str, also: AlsoWrite | None = None
+    ) -> UserId:
+        """Somebody whom another service vouches for; registration need not be open, and there is no password. `also`
+        writes whose account it is there, in the same transaction. Raises InvalidUsername, Exclusive, UserInUse, and
+        what the hooks raise."""
         if not username:
             raise InvalidUsername("A user name is needed.")
         user_id = await self.check_username(username)
         await self._check_hooks(user_id, client_address)
-        await self._finish(user_id, RegistrationWish(username, None, None), display_name=display_name)
+        await self._finish(user_id, RegistrationWish(username, None, None), display_name=display_name, also=also)
         return user_id
 
     async def check_available(self, username: str) -> None:
@@ -234,6 +241,7 @@ class Registration:
         registration_token: str | None = None,
         email_sid: str | None = None,
         accepts_terms: bool = False,
+        also: AlsoWrite | None = None,
     ) -> Login:
         """The one place where registration makes an account: it, its use of a token and its session, or nothing."""
         if wish.login is not None:
@@ -256,6 +264,8 @@ class Registration:
             await self._use_email(txn, email_sid, user_id)
             if accepts_terms:
                 await self._consents.accept(txn, user_id)
+            if also is not None:
+                await also(txn, user_id)
             return await self._open_session(txn, user_id, wish)
 
         return await self._db.write(finish)

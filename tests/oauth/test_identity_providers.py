@@ -390,6 +390,19 @@ async def test_a_logout_that_names_the_person_ends_all_their_sessions_with_the_p
     assert (await server.request("GET", "/account/whoami", token=tokens["access_token"])).status == 401
 
 
+async def test_a_provider_whose_id_tokens_name_no_session_may_name_one_at_logout() -> None:
+    provider = IdentityProvider()
+    server = open_provider_server(provider)
+    app = await register_app(server)
+    reader = PageReader(server.client)
+    await log_in(server, provider, reader)
+    tokens = (await app.exchange(await app.code(reader))).json
+    token = provider.logout_token(sub="subject-1", sid="a-session-that-was-never-named")
+    assert await _post(server, f"{START}/backchannel_logout", {"logout_token": token}) == 200
+    assert (await server.request("GET", "/account/whoami", token=tokens["access_token"])).status == 401
+    assert "/login" in (await reader.get("/_halfdoor/account/manage")).url
+
+
 async def test_passwords_and_providers_live_side_by_side() -> None:
     provider = IdentityProvider()
     server = open_provider_server(provider)

@@ -56,6 +56,7 @@ from homeserver.rooms.retention import RetentionSettings
 from homeserver.rooms.server_notices import ServerNoticeSettings
 from homeserver.rooms.services import RoomSettings
 from homeserver.sso.settings import ProviderSettings
+from homeserver.storage.database import Database
 from homeserver.storage.opening import open_database
 from homeserver.sync.services import SyncSettings
 from homeserver.users.access_tokens import TokenSettings
@@ -160,6 +161,16 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
     clock = SystemClock()
     url = settings.database.url
     db = await open_database(str(settings.database.sqlite_file) if url is None else url.reveal(), clock)
+    async with contextlib.AsyncExitStack() as undo:  # what was begun would keep the process from ending
+        undo.push_async_callback(db.close)
+        running = await _start_on(db, clock, settings, reactor, undo)
+        undo.pop_all()
+        return running
+
+
+async def _start_on(
+    db: Database, clock: Clock, settings: Settings, reactor: Any, undo: contextlib.AsyncExitStack
+) -> RunningServer:
     appservices = [load_registration(file, settings.server_name) for file in settings.appservices.registration_files]
     webchat: WebchatBridge | None = None
     if settings.webchat.enabled:
@@ -190,6 +201,7 @@ async def start(settings: Settings, reactor: Any) -> RunningServer:
     federation = None if federated is None else federation_of(settings, homeserver, federated, reactor)
     if settings.ldap.uri is not None:
         use_directory(settings, homeserver)
+    undo.push_async_callback(homeserver.close)
     await homeserver.start()
     if federation is not None:
         await federation.start()

@@ -386,6 +386,23 @@ async def test_F16_nothing_goes_to_sessions_that_ended() -> None:
         assert await db.fetch_all("SELECT 1 FROM push_progress WHERE pushkey = ?", ("other's",)) == []
 
 
+async def test_device_whose_tokens_have_expired_is_told_nothing_until_it_is_back() -> None:
+    async with open_phones() as phones:
+        alice, bob, room_id = await phones.pair()
+        await phones.add_pusher(bob)
+        db = phones.server.homeserver.db
+        expire = "UPDATE access_tokens SET expires_ts = ? WHERE user_id = ?"
+        await db.write(lambda txn: txn.execute(expire, (1, bob.user_id)))
+        await alice.say(room_id, "one")
+        await phones.quiet()
+        assert phones.gateway.told == []
+        back = await phones.server.log_in("bob", device_id=bob.device_id)
+        event_id = await alice.say(room_id, "two")
+        await phones.quiet()
+        assert phones.gateway.events == [event_id]
+        assert [one["pushkey"] for one in (await back.get("/pushers"))["pushers"]] == ["key"]
+
+
 async def test_pusher_is_switched_off_and_on_from_another_device() -> None:
     async with open_phones() as phones:
         alice, bob, room_id = await phones.pair()

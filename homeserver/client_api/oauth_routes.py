@@ -9,6 +9,8 @@ from homeserver.client_api.account_pages import AccountPages
 from homeserver.client_api.authorize_page import AuthorizePages
 from homeserver.client_api.confirm_page import ConfirmPages
 from homeserver.client_api.identity_providers import IdentityProviderPages
+from homeserver.client_api.login_fallback import PATH as FALLBACK
+from homeserver.client_api.login_fallback import LoginFallback
 from homeserver.client_api.login_page import LoginPages, ProviderLink
 from homeserver.client_api.oauth import OAuthApi
 from homeserver.client_api.rendezvous import PATH as RENDEZVOUS
@@ -134,7 +136,9 @@ def sso_routes(visitors: Visitors, users: UserServices, oauth: OAuthServices, ss
         is_offered=sso_flow(oauth, sso) is not None,
     )
     to_provider = pages.redirect_to_provider
+    fallback = LoginFallback(oauth.settings.base_url or None, has_sso=sso_flow(oauth, sso) is not None)
     return [
+        Route("GET", FALLBACK, fallback.get_page, NONE, READ),
         v3("GET", "/login/sso/redirect", pages.redirect_to_login, NONE, READ, "redirectToSSO"),
         v3("GET", "/login/sso/redirect/{idp_id}", to_provider, NONE, READ, "redirectToIdP"),
         Route("GET", f"{ACCOUNT}/sso", pages.get_sso, NONE, READ),

@@ -50,11 +50,13 @@ def page_response(
     form_targets: Iterable[str] = (),
     scripts: Iterable[str] = (),
     refresh_to: str | None = None,
+    connects: bool = False,
 ) -> Response:
     """A page of `pages/`: it loads nothing, runs nothing, is framed by nobody and sends its forms to us alone.
 
     `form_targets`: further sources (`https://app.example.org`, `com.example.app:`) where the answer to a form of this
-    page may redirect to; `scripts`: sources of scripts (`'nonce-…'`) that the body has; `headers`: a browser's cookie.
+    page may redirect to; `scripts`: sources of scripts (`'nonce-…'`) that the body has; `connects`: those scripts
+    may ask us things; `headers`: a browser's cookie.
     The page keeps the window that opened it: apps open pages in windows of their own, and wait there for a word.
     """
     targets = " ".join(("'self'", *form_targets))
@@ -62,6 +64,8 @@ def page_response(
         f"default-src 'none'; style-src {STYLE_SOURCE}; script-src {' '.join(scripts) or _NOTHING}; "
         f"form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
     )
+    if connects:
+        policy += "; connect-src 'self'"
     answer = html_response(render_page(language, title, body, refresh_to=refresh_to), status=status, policy=policy)
     sent = {**answer.headers, **(headers or {})}
     del sent["Cross-Origin-Opener-Policy"]

@@ -18,6 +18,7 @@ import pytest
 from homeserver.composition import build
 from homeserver.http.application import HttpApplication
 from homeserver.http.routing import Route, Router
+from homeserver.oauth.services import OAuthSettings
 from tests.appservice_api.appservices import FakeCalls, registration
 from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
@@ -76,6 +77,7 @@ UNSPECIFIED = (
     ("/_matrix/client/(v3|r0)/auth/{auth_type}/fallback/web$", ANYBODY),
     ("/_matrix/client/unstable/email/submit_token$", ANYBODY),
     ("/_matrix/client/.*/login/sso/redirect", ANYBODY),
+    ("/_matrix/static/client/login/$", ANYBODY),
     ("/_matrix/client/unstable/org.matrix.msc4140/delayed_events$", GUEST_TOO),
     ("/_matrix/client/unstable/org.matrix.msc4140/delayed_events/", EITHER),  # the id is the proof
     ("/_matrix/client/unstable/org.matrix.msc4143/rtc/transports$", GUEST_TOO),
@@ -113,7 +115,7 @@ async def place() -> AsyncIterator[Place]:
     homeserver = build(
         open_in_memory(),
         clock,
-        server_settings(),
+        server_settings(oauth=OAuthSettings(is_enabled=True, base_url=f"https://{SERVER_NAME}")),
         run_in_thread=in_place,
         appservices=[irc],
         appservice_calls=FakeCalls(),

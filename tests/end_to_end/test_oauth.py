@@ -202,6 +202,32 @@ async def test_F08_hostile_names_run_nothing_on_our_pages_in_a_real_browser(
         assert page.dialogs == []
 
 
+async def test_the_fallback_page_logs_in_by_password_and_by_single_sign_on(
+    server: ServerProcess, person: Callable[[str], Account], tmp_path: Path
+) -> None:
+    account = person("fallback")
+    base = server.base_url.rstrip("/")
+    listen = "window.matrixLogin = { onLogin: (found) => (window.got = found) }"
+    async with chromium(tmp_path) as browser:
+        page = await browser.open(stranger=True)
+        await page.call("Page.addScriptToEvaluateOnNewDocument", source=listen)  # as an app's web view has it
+        await page.go(f"{base}/_matrix/static/client/login/?device_id=FALLBACK1")
+        for name, value in (("user", account.user_id), ("password", account.password)):
+            await page.evaluate(f"document.forms[0].elements[{json.dumps(name)}].focus()")
+            await page.type(value)
+        await page.evaluate("document.forms[0].querySelector('button').click()")
+        assert await page.wait_for("window.got && window.got.device_id") == "FALLBACK1"
+        await page.go(f"{base}/_matrix/static/client/login/?device_id=FALLBACK2")
+        await page.evaluate("window.__old = true")
+        await page.evaluate("document.querySelector('a.button').click()")
+        await page.wait_for("!window.__old && document.readyState === 'complete'")
+        await fill_in(page, user=account.user_id, password=account.password)
+        await fill_in(page)
+        assert await page.wait_for("window.got && window.got.user_id") == account.user_id
+        assert await page.evaluate("window.got.device_id") == "FALLBACK2"
+        assert "loginToken" not in await page.evaluate("location.href")
+
+
 def _send(method: str, url: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
     request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
     with urllib.request.urlopen(request, timeout=20) as answer:

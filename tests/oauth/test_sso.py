@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import quote
 
 import pytest
@@ -134,6 +135,23 @@ async def test_a_client_may_name_the_provider() -> None:
     unknown = await redirect(server, CLIENT, "/unknown")
     assert unknown.status == 404
     assert unknown.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("text", ["</script><script>alert(1)</script>", "<!--<script>", '"};alert(1);//', "\u2028"])
+async def test_F08_the_fallback_page_hands_parameters_on_as_data(text: str) -> None:
+    server = open_oauth_server()
+    query = {"device_id": text, "loginToken": text, "initial_device_display_name": text}
+    answer = await server.client.request("GET", "/_matrix/static/client/login/", query=query)
+    assert answer.status == 200
+    assert answer.headers["x-frame-options"] == "DENY"
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'nonce-" in policy
+    assert "connect-src 'self'" in policy
+    page = answer.body.decode()
+    assert page.count("<script") == page.count("</script>") == 2
+    assert "<!--" not in page
+    told = json.loads(page.partition('id="given">')[2].partition("</script>")[0])
+    assert told["token"] == told["more"]["device_id"] == text
 
 
 async def carol(provider: IdentityProvider, db: Database | None = None) -> tuple[Server, PageReader, User]:

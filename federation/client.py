@@ -22,20 +22,20 @@ from federation.server_discovery import ServerDiscovery
 from homeserver.outbound.client import Outbound
 from homeserver.outbound.failures import OutboundFailed
 from homeserver.protocol import canonical_json
-from homeserver.protocol.errors import MatrixError
+from homeserver.protocol.errors import Forbidden, MatrixError, RemoteServerFailed
 
 TIMEOUT_SECONDS: Final = 60.0
 MAX_BYTES: Final = 10 * 1024 * 1024
 STATE_BYTES: Final = 200 * 1024 * 1024
 
+_MAY_NOT: Final = frozenset({"M_FORBIDDEN", "M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
+
 _decode = msgspec.json.Decoder().decode
 _log = logging.getLogger("federation.client")
 
 
-class RemoteFailed(MatrixError):
-    """Another server did not do what was asked of it. It is a 502 for clients, whatever the server said."""
-
-    errcode = "M_UNKNOWN"
+class RemoteFailed(RemoteServerFailed):
+    """Another server did not do what was asked of it."""
 
 
 class RemoteUnreachable(RemoteFailed):
@@ -53,6 +53,12 @@ class RemoteRefused(RemoteFailed):
         self.remote_body = said
         text = error if isinstance(error, str) else "no reason"
         super().__init__(f"{server_name} answered {status} {self.remote_errcode}: {text[:300]}")
+
+    def as_answer(self) -> MatrixError:
+        """What a client of ours is told: that it may not, where the other server said so; else that it failed."""
+        if self.remote_errcode in _MAY_NOT:
+            return Forbidden(str(self.remote_body.get("error", self.message))[:300])
+        return self
 
 
 class FederationClient:

@@ -14,6 +14,7 @@ from signedjson.types import SigningKey
 
 from federation.client import FederationClient, RemoteRefused, encoded
 from federation.events import EventChecks
+from federation.membership_events import shown_state
 from federation.missing_events import MissingEvents
 from federation.transactions import acl_of, takes_part
 from homeserver.hooks import Hooks, InviteToCheck
@@ -26,16 +27,6 @@ from homeserver.rooms.invites_from_elsewhere import InvitesFromElsewhere
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.services import RoomServices
 from homeserver.users.services import UserServices
-
-SHOWN = (
-    "m.room.create",
-    "m.room.name",
-    "m.room.avatar",
-    "m.room.topic",
-    "m.room.join_rules",
-    "m.room.canonical_alias",
-    "m.room.encryption",
-)
 
 
 class Inviting:
@@ -103,7 +94,7 @@ class Inviting:
         target = event.state_key
         assert target is not None, "an invite is a state event"
         # Whole events, by which the other server can tell what room this is (v1.16, MSC4311).
-        shown = [stored.event.pdu for one in SHOWN if (stored := room.state_event(one)) is not None]
+        shown = shown_state(room)
         inviter = await self._rooms.live.member_event(room, event.sender)
         if inviter is not None:
             shown.append(inviter.event.pdu)

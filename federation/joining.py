@@ -56,9 +56,7 @@ class Joining:
                 await self._join_by(server, user_id, room_id, content)
             except (RemoteFailed, BadJson, BadState, Forbidden) as error:
                 _log.info("%s does not let %s into %s: %s", server, user_id, room_id, error)
-                failure = error
-                if isinstance(error, RemoteRefused) and error.remote_errcode == "M_FORBIDDEN":
-                    failure = Forbidden(str(error.remote_body.get("error", error))[:300])
+                failure = error.as_answer() if isinstance(error, RemoteRefused) else error
             else:
                 return room_id
         raise failure

@@ -179,6 +179,21 @@ class MembershipEvents:
 
 STATE = 200 * 1024 * 1024
 
+SHOWN = (
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+)
+
+
+def shown_state(room: LiveRoom) -> list[dict[str, Any]]:
+    """What somebody who is invited, or knocks, is told of a room: whole events (v1.16)."""
+    return [stored.event.pdu for one in SHOWN if (stored := room.state_event(one)) is not None]
+
 
 def _committed(room: LiveRoom, key: tuple[str, str]) -> Event | None:
     if key[0] == "m.room.member":

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from federation.client import FederationClient, RemoteFailed, RemoteRefused
-from homeserver.protocol.errors import MatrixError, NotFound, Unavailable
+from homeserver.protocol.errors import InvalidParam, MatrixError, NotFound, Unavailable
 from homeserver.protocol.events import Event
-from homeserver.protocol.identifiers import domain_of
+from homeserver.protocol.identifiers import domain_of, is_server_name
 from homeserver.rooms.live_room import LiveRoom
 
 if TYPE_CHECKING:
@@ -49,7 +49,12 @@ class RemoteServers:
         return await services.joining.join(user_id, room_id, {**profile, **content}, servers)
 
     async def knock(self, user_id: str, room_id: str, reason: str | None, via: tuple[str, ...]) -> str:
-        raise NotFound("Knocking at rooms of other servers is not there yet")
+        services = self._bound
+        content = await services.profile_of(user_id)
+        if reason is not None:
+            content["reason"] = reason
+        servers = await services.servers_for(user_id, room_id, via)
+        return await services.knocking.knock(user_id, room_id, content, servers)
 
     async def leave(self, user_id: str, room_id: str, reason: str | None) -> None:
         await self._bound.leaving.leave(user_id, room_id, reason)
@@ -69,6 +74,14 @@ class RemoteServers:
             return None
         named = [one for one in servers if isinstance(one, str)] if isinstance(servers, list) else []
         return room_id, named[:50] or [domain_of(alias)]
+
+    async def list_public_rooms(self, server: str, query: dict[str, Any]) -> dict[str, Any]:
+        if not is_server_name(server):
+            raise InvalidParam("That is not the name of a server")
+        answer = await self._client.request(server, "POST", "/_matrix/federation/v1/publicRooms", body=query)
+        rooms = answer.get("chunk") if isinstance(answer, dict) else None
+        listed = [one for one in rooms if isinstance(one, dict)] if isinstance(rooms, list) else []
+        return {**answer, "chunk": listed} if isinstance(answer, dict) else {"chunk": []}
 
     async def backfill(self, room: LiveRoom) -> bool:
         return await self._bound.backfill.backfill(room)

@@ -23,6 +23,7 @@ from federation.events import EventChecks
 from federation.inviting import Inviting
 from federation.joining import Joining
 from federation.keyring import Keyring, Notary
+from federation.knocking import Knocking
 from federation.leaving import Leaving
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
@@ -64,6 +65,7 @@ class FederationServices:
     joining: Joining
     leaving: Leaving
     inviting: Inviting
+    knocking: Knocking
     backfill: Backfill
     outgoing_edus: OutgoingEdus
     routes: list[Route]
@@ -138,6 +140,7 @@ def build_federation_services(
         events=events, checks=checks, missing=missing, rooms=rooms, own_name=own_name, signing_key=signing_key
     )
     leaving = Leaving(events=events, missing=missing, rooms=rooms, invites=rooms.invites_from_elsewhere)
+    knocking = Knocking(events=events, missing=missing, invites=rooms.invites_from_elsewhere)
     inviting = Inviting(
         client=client,
         checks=checks,
@@ -177,6 +180,7 @@ def build_federation_services(
             joining=joining,
             leaving=leaving,
             inviting=inviting,
+            knocking=knocking,
             serving=Serving(rooms, own_name),
             clock=clock,
             own_name=own_name,
@@ -204,6 +208,7 @@ def build_federation_services(
         joining=joining,
         leaving=leaving,
         inviting=inviting,
+        knocking=knocking,
         backfill=backfill,
         outgoing_edus=outgoing_edus,
         routes=routes,

@@ -6,12 +6,15 @@ from importlib.metadata import version
 from typing import Any
 
 from homeserver.encryption.services import EncryptionServices
-from homeserver.http.parsing import query_string
+from homeserver.http.parsing import query_int, query_string
 from homeserver.http.request import Request, Response
-from homeserver.protocol.errors import BadJson, MatrixError, NotFound
+from homeserver.protocol.errors import BadJson, NotFound, UnknownToken
 from homeserver.protocol.identifiers import domain_of, parse_room_alias, parse_user_id
+from homeserver.rooms.public_rooms import DirectoryQuery
 from homeserver.rooms.services import RoomServices
 from homeserver.users.services import UserServices
+
+PUBLIC_ROOMS_MAX = 500
 
 
 class QueriesApi:
@@ -25,6 +28,37 @@ class QueriesApi:
 
     async def get_version(self, request: Request) -> Response:
         return Response({"server": {"name": "Halfdoor", "version": version("halfdoor")}})
+
+    async def get_openid_user(self, request: Request) -> Response:
+        """`GET /openid/userinfo`: whose OpenID token it is."""
+        user_id = await self._users.openid.find_user(query_string(request, "access_token"))
+        if user_id is None:
+            raise UnknownToken("The token is unknown, or has expired")
+        return Response({"sub": user_id})
+
+    async def get_public_rooms(self, request: Request, origin: str, body: Any) -> Any:
+        """`GET /publicRooms`"""
+        query = DirectoryQuery(
+            limit=query_int(request, "limit", 100, minimum=0, maximum=PUBLIC_ROOMS_MAX, clamp=True),
+            since=query_string(request, "since", None) or None,
+        )
+        return await self._rooms.public_rooms.page(query)
+
+    async def query_public_rooms(self, request: Request, origin: str, body: Any) -> Any:
+        """`POST /publicRooms`"""
+        said: dict[str, Any] = body if isinstance(body, dict) else {}
+        wanted: dict[str, Any] = said["filter"] if isinstance(said.get("filter"), dict) else {}
+        term, types, limit = wanted.get("generic_search_term"), wanted.get("room_types"), said.get("limit")
+        kept = [one for one in types if one is None or isinstance(one, str)] if isinstance(types, list) else None
+        since = said.get("since")
+        query = DirectoryQuery(
+            term=term[:255] if isinstance(term, str) else "",
+            room_types=kept,
+            limit=min(max(limit, 0), PUBLIC_ROOMS_MAX) if isinstance(limit, int) else 100,
+            since=since if isinstance(since, str) and since else None,
+            all_networks=said.get("include_all_networks") is True,
+        )
+        return await self._rooms.public_rooms.page(query)
 
     async def query_directory(self, request: Request, origin: str, body: Any) -> Any:
         alias = parse_room_alias(query_string(request, "room_alias"))
@@ -88,6 +122,3 @@ class QueriesApi:
         if domain_of(parse_user_id(user_id)) != self._own_name:
             raise NotFound("That is not a user of this server")
         return user_id
-
-
-__all__ = ["MatrixError", "QueriesApi"]

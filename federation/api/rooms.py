@@ -6,6 +6,7 @@ from typing import Any
 
 from federation.inviting import Inviting
 from federation.joining import Joining
+from federation.knocking import Knocking
 from federation.leaving import Leaving
 from federation.serving import Serving
 from federation.transactions import Transactions
@@ -25,6 +26,7 @@ class RoomsApi:
         joining: Joining,
         leaving: Leaving,
         inviting: Inviting,
+        knocking: Knocking,
         serving: Serving,
         clock: Clock,
         own_name: str,
@@ -33,6 +35,7 @@ class RoomsApi:
         self._joining = joining
         self._leaving = leaving
         self._inviting = inviting
+        self._knocking = knocking
         self._serving = serving
         self._clock = clock
         self._own_name = own_name
@@ -48,6 +51,15 @@ class RoomsApi:
     async def send_join(self, request: Request, origin: str, body: Any) -> Any:
         params = request.path_params
         return await self._joining.send_join(origin, params["room_id"], params["event_id"], body)
+
+    async def make_knock(self, request: Request, origin: str, body: Any) -> Any:
+        versions = query_list(request, "ver", max_items=100) or ["1"]
+        params = request.path_params
+        return await self._knocking.make_knock(origin, params["room_id"], params["user_id"], versions)
+
+    async def send_knock(self, request: Request, origin: str, body: Any) -> Any:
+        params = request.path_params
+        return await self._knocking.send_knock(origin, params["room_id"], params["event_id"], body)
 
     async def make_leave(self, request: Request, origin: str, body: Any) -> Any:
         return await self._leaving.make_leave(origin, request.path_params["room_id"], request.path_params["user_id"])

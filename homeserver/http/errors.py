@@ -36,6 +36,7 @@ _STATUS: Final[dict[type[MatrixError], int]] = {
     errors.CaptchaInvalid: 401,
     errors.TooLarge: 413,
     errors.RemoteTooLarge: 502,
+    errors.RemoteServerFailed: 502,
     errors.ResourceLimitExceeded: 403,
     errors.CannotLeaveServerNoticeRoom: 403,
     errors.ThreepidDenied: 403,

@@ -219,6 +219,10 @@ class ThreepidAuthFailed(MatrixError):
     errcode = "M_THREEPID_AUTH_FAILED"
 
 
+class RemoteServerFailed(MatrixError):
+    """Another server did not do what was asked of it. For clients that is a 502, whatever the server said (B17)."""
+
+
 class RefusedElsewhere(MatrixError):
     """Another server, asked on behalf of the client, refused with an error of its own, which is passed on. `status` is
     what it answered."""

@@ -19,6 +19,7 @@ from homeserver.protocol.errors import Forbidden, InvalidParam, NotFound
 from homeserver.protocol.search_tokens import normalized
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.live_room import LiveRooms
+from homeserver.rooms.remote import RemoteServers
 from homeserver.rooms.room_summaries import SUMMARY_TYPES, RoomSummary, summary_from
 from homeserver.storage.aliases import AliasStore
 from homeserver.storage.database import Database
@@ -72,6 +73,7 @@ class PublicRooms:
         aliases: Aliases,
         alias_store: AliasStore,
         store: PublicRoomStore,
+        remote: RemoteServers,
         server_name: str,
     ) -> None:
         self._db = db
@@ -79,6 +81,7 @@ class PublicRooms:
         self._aliases = aliases
         self._alias_store = alias_store
         self._store = store
+        self._remote = remote
         self._server_name = server_name
         self._listed: dict[str, _Listed] = {}
         self._position = 0
@@ -87,7 +90,7 @@ class PublicRooms:
     async def page(self, query: DirectoryQuery) -> dict[str, Any]:
         """The body of the answer: rooms with the most members first. Raises InvalidParam, NotFound."""
         if query.server is not None and query.server != self._server_name:
-            raise NotFound("The directory of that server cannot be asked from here")
+            return await self._remote.list_public_rooms(query.server, _asked(query))
         if query.all_networks and query.instance_id is not None:
             raise InvalidParam("third_party_instance_id can only be used if include_all_networks is false")
         token = None if query.since is None else _parse_token(query.since)
@@ -175,3 +178,20 @@ def _parse_token(text: str) -> _Token:
         return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Token)
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise InvalidParam("since is not a token of this server") from None
+
+
+def _asked(query: DirectoryQuery) -> dict[str, Any]:
+    """A query as the body of a request to another server."""
+    body: dict[str, Any] = {"limit": query.limit, "include_all_networks": query.all_networks}
+    if query.since is not None:
+        body["since"] = query.since
+    if query.instance_id is not None:
+        body["third_party_instance_id"] = query.instance_id
+    wanted: dict[str, Any] = {}
+    if query.term:
+        wanted["generic_search_term"] = query.term
+    if query.room_types is not None:
+        wanted["room_types"] = list(query.room_types)
+    if wanted:
+        body["filter"] = wanted
+    return body

@@ -28,6 +28,11 @@ class RemoteServers(Protocol):
         """(room id, servers that are in it), or None when the alias does not exist."""
         ...
 
+    async def list_public_rooms(self, server: str, query: dict[str, Any]) -> dict[str, Any]:
+        """A page of another server's directory; `query` is the body of the Server-Server API's request. Raises
+        NotFound when it cannot be asked."""
+        ...
+
     async def backfill(self, room: LiveRoom) -> bool:
         """Fetch more of the room's past; whether there was any."""
         ...
@@ -52,6 +57,9 @@ class NoFederation:
 
     async def resolve_alias(self, alias: str) -> tuple[str, list[str]] | None:
         return None
+
+    async def list_public_rooms(self, server: str, query: dict[str, Any]) -> dict[str, Any]:
+        raise NotFound("The directory of that server cannot be asked from here")
 
     async def backfill(self, room: LiveRoom) -> bool:
         return False

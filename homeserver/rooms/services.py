@@ -317,6 +317,7 @@ def build_room_services(
             aliases=aliases,
             alias_store=alias_store,
             store=PublicRoomStore(db),
+            remote=remote,
             server_name=settings.server_name,
         ),
         upgrades=Upgrades(

@@ -122,3 +122,53 @@ async def test_history_of_before_the_join_is_fetched_when_somebody_scrolls_there
         query = {"from": page["end"]}
     assert seen == sent[::-1]
     assert types[-1] == "m.room.create"
+
+
+async def test_knock_is_answered_by_an_invite(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="private_chat", name="门")
+    await alice.set_state(room_id, "m.room.join_rules", {"join_rule": "knock"})
+    await bob.post(f"/knock/{room_id}", {"reason": "请让我进来"}, via="one.test")
+    body = await bob.sync()
+    shown = {event["type"] for event in body["rooms"]["knock"][room_id]["knock_state"]["events"]}
+    assert {"m.room.create", "m.room.name"} <= shown
+    member = await alice.get(f"/rooms/{room_id}/state/m.room.member/{bob.user_id}")
+    assert member["membership"] == "knock"
+    assert member["reason"] == "请让我进来"
+    await alice.invite(room_id, bob)
+    await bob.join(room_id)
+    await bob.say(room_id, "谢谢")
+    await settle(one, two)
+    page = await alice.get(f"/rooms/{room_id}/messages", dir="b", limit=1)
+    assert page["chunk"][0]["content"]["body"] == "谢谢"
+
+
+async def test_restricted_room_lets_members_of_the_other_room_in(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    club = await alice.create_room(preset="public_chat")
+    room_id = await alice.create_room(preset="private_chat")
+    rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": club}]}
+    await alice.set_state(room_id, "m.room.join_rules", rule)
+    refused = await bob.request("POST", f"/join/{room_id}", {}, via="one.test")
+    assert refused.status == 403
+    await bob.post(f"/join/{club}", {}, via="one.test")
+    await settle(one, two)
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await bob.say(room_id, "inside")
+    await settle(one, two)
+    page = await alice.get(f"/rooms/{room_id}/messages", dir="b", limit=1)
+    assert page["chunk"][0]["content"]["body"] == "inside"
+
+
+async def test_alias_profile_and_directory_of_the_other_server_are_found(
+    one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat", room_alias_name="shop", visibility="public", name="商店")
+    await alice.put(f"/profile/{alice.user_id}/displayname", {"displayname": "爱丽丝"})
+    assert await bob.get("/directory/room/%23shop%3Aone.test") == {"room_id": room_id, "servers": ["one.test"]}
+    assert (await bob.get(f"/profile/{alice.user_id}"))["displayname"] == "爱丽丝"
+    listed = await bob.post("/publicRooms", {"filter": {"generic_search_term": "商店"}}, server="one.test")
+    assert [room["room_id"] for room in listed["chunk"]] == [room_id]
+    await bob.post("/join/%23shop%3Aone.test", {})
+    assert room_id in (await bob.get("/joined_rooms"))["joined_rooms"]

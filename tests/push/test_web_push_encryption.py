@@ -60,6 +60,7 @@ def test_two_messages_share_neither_salt_nor_key() -> None:
         (point(RECEIVER)[:-1], bytes(16)),
         (point(RECEIVER), b"short"),
     ],
+    ids=["no point", "not on the curve", "short point", "short secret"],
 )
 def test_keys_that_are_none_are_refused(receiver: bytes, auth: bytes) -> None:
     with pytest.raises(ValueError):

@@ -32,28 +32,31 @@ _audit = logging.getLogger("homeserver.admin.audit")
 
 
 class OperatorTokens:
-    """Tokens that whoever can read the signing key makes: good for two minutes, on the operators' routes alone."""
+    """Tokens that whoever can read the signing key makes: good for two minutes, on the operators' routes alone, and for
+    one request, so that who gets hold of one cannot ask for anything else with it."""
 
     def __init__(self, signing_key_seed: bytes, server_name: str, clock: Clock) -> None:
         self._key = hashlib.sha256(b"halfdoor operator\0" + signing_key_seed).digest()
         self._clock = clock
         self.user_id = f"{OPERATOR}:{server_name}"
 
-    def make(self) -> str:
-        """A new token."""
+    def make(self, method: str, path: str, body: bytes = b"") -> str:
+        """A new token for a request; `path` as it is sent, without the query."""
         text = f"{self._clock.now_ms() + LIFETIME_MS}.{secrets.token_urlsafe(12)}"
-        return f"{PREFIX}_{text}.{self._mac(text)}"
+        return f"{PREFIX}_{text}.{self._mac(text, method, path, body)}"
 
-    def is_valid(self, token: str) -> bool:
-        """Whether it was made here and has not expired."""
+    def is_valid(self, token: str, method: str, path: str, body: bytes) -> bool:
+        """Whether it was made here for this request and has not expired."""
         text, _, mac = token.removeprefix(f"{PREFIX}_").rpartition(".")
-        if not hmac.compare_digest(self._mac(text).encode(), mac.encode("utf-8", "surrogatepass")):
+        expected = self._mac(text, method, path, body)
+        if not hmac.compare_digest(expected.encode(), mac.encode("utf-8", "surrogatepass")):
             return False
         until = text.partition(".")[0]
         return until.isdigit() and self._clock.now_ms() < int(until)
 
-    def _mac(self, text: str) -> str:
-        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    def _mac(self, text: str, method: str, path: str, body: bytes) -> str:
+        said = f"{text}\n{method}\n{path}\n".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, said + hashlib.sha256(body).digest(), hashlib.sha256).hexdigest()
 
 
 class OperatorAuthenticator:
@@ -65,7 +68,7 @@ class OperatorAuthenticator:
 
     async def authenticate(self, request: Request, auth: Auth) -> Requester | None:
         if auth is Auth.ADMIN and request.access_token and request.access_token.startswith(f"{PREFIX}_"):
-            if not self._tokens.is_valid(request.access_token):
+            if not self._tokens.is_valid(request.access_token, request.method, request.path, request.body):
                 raise UnknownToken("This operator's token is wrong or too old.", soft_logout=False)
             return Requester(self._tokens.user_id, is_admin=True)
         return await self._people.authenticate(request, auth)

@@ -73,9 +73,8 @@ class Operator:
             target += "?" + urlencode(asked)
         content = None if method == "GET" else json.dumps({} if body is None else body).encode()
         try:
-            status, answer = RunningServer(self._settings, timeout_seconds=600).call_as(
-                self._token(), method, target, content
-            )
+            token = self._token(method, target, content)
+            status, answer = RunningServer(self._settings, timeout_seconds=600).call_as(token, method, target, content)
         except NotRunning:
             status, answer = self._without_server(method, target, content or b"")
         is_json = answer[:1] in (b"{", b"[")
@@ -104,7 +103,7 @@ class Operator:
                 print(line)
         return 0
 
-    def _token(self) -> str:
+    def _token(self, method: str, target: str, content: bytes | None) -> str:
         from signedjson.key import read_signing_keys
 
         from homeserver.admin.access import OperatorTokens
@@ -115,12 +114,13 @@ class Operator:
                 key = read_signing_keys(file)[0]
         except OSError as error:
             raise CommandFailed(f"the signing key cannot be read: {error}") from None
-        return OperatorTokens(key.encode(), self.server_name, SystemClock()).make()
+        tokens = OperatorTokens(key.encode(), self.server_name, SystemClock())
+        return tokens.make(method, target.partition("?")[0], content or b"")
 
     def _without_server(self, method: str, target: str, content: bytes) -> tuple[int, bytes]:
         from homeserver.command_line.own_database import with_database
 
-        token = self._token()
+        token = self._token(method, target, content)
 
         async def work(database: Database) -> tuple[int, bytes]:
             from homeserver.app import server_settings

@@ -27,6 +27,7 @@ OF_ROOM: Final = (
     "sticky_events",
     "push_queue",
     "thread_subscriptions",
+    "invites_from_elsewhere",
 )
 """The tables whose rows go with a room, in one transaction: `rooms` first, so that nobody finds the rest."""
 IN_PARTS: Final = ("events", "search_events")

@@ -77,10 +77,16 @@ async def test_F17_only_the_configured_networks_reach_the_operators_api() -> Non
 
 async def test_a_command_of_the_same_configuration_is_let_in_for_two_minutes(server: Server) -> None:
     tokens = OperatorTokens(signing_key().encode(), SERVER_NAME, server.clock)
-    token = tokens.make()
-    assert (await server.request("GET", "/_synapse/admin/v2/users", token=token)).status == 200
+    path = "/_synapse/admin/v2/users"
+    token = tokens.make("GET", path)
+    assert (await server.request("GET", path, token=token)).status == 200
+    assert (await server.request("GET", "/_synapse/admin/v3/users", token=token)).status == 401
+    block = f"/_synapse/admin/v1/rooms/!x:{SERVER_NAME}/block"
+    narrow = tokens.make("PUT", block, b'{"block":false}')
+    assert (await server.request("PUT", block, {"block": True}, token=narrow)).status == 401
+    assert (await server.request("PUT", block, {"block": False}, token=narrow)).status == 200
     assert (await server.request("GET", "/account/whoami", token=token)).status == 401
-    foreign = OperatorTokens(b"x" * 32, SERVER_NAME, server.clock).make()
+    foreign = OperatorTokens(b"x" * 32, SERVER_NAME, server.clock).make("GET", path)
     later = token.replace("hda_1", "hda_2", 1)
     for wrong in (foreign, later, token[:-1], "hda_", "hda_..", "hda_é.x.y"):
         assert (await server.request("GET", "/_synapse/admin/v2/users", token=wrong)).status in (400, 401), wrong

@@ -7,7 +7,7 @@ button. The form needs no cookie of the browser: the link's code is what nobody 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -48,10 +48,13 @@ _FAILED = Text(
 )
 
 
+_Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+
+
 class _EmailBody(msgspec.Struct):
     client_secret: str
     email: str
-    send_attempt: int
+    send_attempt: _Attempt
     next_link: str | None = None
 
 
@@ -59,7 +62,7 @@ class _PhoneBody(msgspec.Struct):
     client_secret: str
     country: str
     phone_number: str
-    send_attempt: int
+    send_attempt: _Attempt
 
 
 class ValidationApi:

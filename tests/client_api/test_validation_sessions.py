@@ -83,6 +83,8 @@ async def test_bad_requests_for_a_token_are_refused(mail_server: UserServer, pat
         ({"client_secret": "a b"}, "M_INVALID_PARAM"),
         ({"client_secret": "x" * 256}, "M_INVALID_PARAM"),
         ({"send_attempt": "one"}, "M_BAD_JSON"),
+        ({"send_attempt": 2**63}, "M_BAD_JSON"),
+        ({"send_attempt": -1}, "M_BAD_JSON"),
         ({"next_link": "javascript:alert(1)"}, "M_INVALID_PARAM"),
         ({"next_link": "file:///etc/passwd"}, "M_INVALID_PARAM"),
         ({"next_link": "https://[::1"}, "M_INVALID_PARAM"),

@@ -107,6 +107,33 @@ def test_a_wrong_setting_is_named_with_what_was_expected(text: str, expected: st
             "{id: x, name: Y, issuer: 'https://y', client_id: d}]}",
             "identity_providers[1].id: 'x' is taken by an earlier provider",
         ),
+        (
+            "{server_name: a.b, registration: {email_required: true}}",
+            "registration.email_required: expected mail.smtp_host",
+        ),
+        (
+            "{server_name: a.b, registration: {email_patterns: ['(']}}",
+            "registration.email_patterns[0]: is no regular expression",
+        ),
+        (
+            "{server_name: a.b, registration: {terms_enforced: true}}",
+            "registration.terms_enforced: expected documents in registration.terms",
+        ),
+        (
+            "{server_name: a.b, registration: {terms: [{name: p, version: '1', title: P, url: 'https://a.b/'}, "
+            "{name: p, version: '2', language: zh, title: P, url: 'https://a.b/'}]}}",
+            "registration.terms[1].version: expected one version in all languages of a document",
+        ),
+        ("{server_name: a.b, mail: {smtp_host: m, password: x}}", "mail.username: is missing"),
+        (
+            "{server_name: a.b, mail: {smtp_host: m, username: u, password: x, security: none}}",
+            "mail.security: expected starttls or tls",
+        ),
+        ("{server_name: a.b, mail: {sender: nobody}}", "mail.sender: expected an address"),
+        ("{server_name: a.b, ldap: {uri: 'http://a', base: dc=a}}", "ldap.uri: expected ldap:// or ldaps://"),
+        ("{server_name: a.b, ldap: {uri: 'ldap://a'}}", "ldap.base: is missing"),
+        ("{server_name: a.b, ldap: {uri: 'ldap://a', base: dc=a, bind_dn: cn=b}}", "ldap.bind_password: is missing"),
+        ("{server_name: a.b, ldap: {uri: 'ldap://a', base: dc=a, filter: a=b}}", "ldap.filter: expected a filter"),
         ("{server_name: a.b, support: {contacts: [{}]}}", "support.contacts[0]: expected a matrix_id or an email"),
         (
             "{server_name: a.b, webchat: {sites: [{key: shop, origins: ['https://a/b'], staff: ['@s:c.d']}]}}",

@@ -1,0 +1,2 @@
+// Modules of Node.js that Element names and does not use in a browser.
+export default {};

@@ -1,0 +1,4 @@
+import process from "process/browser";
+import { Buffer } from "buffer/";
+
+export { process, Buffer };

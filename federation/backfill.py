@@ -16,7 +16,6 @@ from federation.client import FederationClient, RemoteFailed, encoded
 from federation.events import EventChecks, in_order
 from federation.missing_events import MissingEvents
 from homeserver.protocol.errors import MatrixError
-from homeserver.protocol.identifiers import domain_of
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.services import RoomServices
 
@@ -81,9 +80,5 @@ class Backfill:
 
     def _servers(self, room: LiveRoom) -> list[str]:
         """Whom to ask: the servers with the most users in the room first."""
-        count: dict[str, int] = {}
-        for user_id in room.joined_members():
-            name = domain_of(user_id)
-            if name != self._own_name:
-                count[name] = count.get(name, 0) + 1
+        count = {name: users for name, users in room.servers.items() if name != self._own_name}
         return sorted(count, key=lambda name: -count[name])[:SERVERS_MAX]

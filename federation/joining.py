@@ -128,7 +128,7 @@ class Joining:
             "state": [one.event.pdu for one in stored],
             "auth_chain": [one.pdu for one, _ in chain.values()],
             "members_omitted": False,
-            "servers_in_room": sorted({domain_of(user_id) for user_id in room.joined_members()}),
+            "servers_in_room": sorted(room.servers),
         }
 
     def _with_our_signature(self, pdu: Any) -> Any:

@@ -81,7 +81,6 @@ class FederationSender:
         self._own_name = own_name
         self._queues: dict[str, _Queue] = {}
         self._place = 0
-        self._servers: dict[str, tuple[int, frozenset[str]]] = {}
         self._stopped = False
 
     async def start(self) -> None:
@@ -104,13 +103,7 @@ class FederationSender:
 
     def servers_of(self, room: LiveRoom) -> frozenset[str]:
         """The other servers that have users in a room."""
-        kept = self._servers.get(room.room_id)
-        if kept is None or kept[0] != room.members_changed:
-            names = frozenset(domain_of(user_id) for user_id in room.joined_members()) - {self._own_name}
-            if len(self._servers) > 5_000:
-                self._servers.pop(next(iter(self._servers)))
-            kept = self._servers[room.room_id] = (room.members_changed, names)
-        return kept[1]
+        return frozenset(room.servers) - {self._own_name}
 
     # ---- what is to be sent
 

@@ -175,7 +175,7 @@ class Transactions:
 
 def takes_part(room: LiveRoom, server_name: str) -> bool:
     """Whether anybody of a server is in the room (A13)."""
-    return any(domain_of(user_id) == server_name for user_id in room.joined_members())
+    return server_name in room.servers
 
 
 _acls: dict[str, tuple[str, ServerAcl]] = {}

@@ -15,7 +15,7 @@ from homeserver.notifier import Notifier
 from homeserver.protocol.authorization import NotAuthorized, auth_keys_of, check_auth_events, check_authorized
 from homeserver.protocol.errors import Forbidden
 from homeserver.protocol.events import Event
-from homeserver.protocol.identifiers import EventId, domain_of
+from homeserver.protocol.identifiers import EventId
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms, head_of, membership_of
 from homeserver.rooms.persistence import Prepared
 from homeserver.storage.database import Database, Transaction
@@ -83,7 +83,7 @@ class RoomImport:
         except NotAuthorized as error:
             raise BadState(f"By the state of the room, the join is not allowed: {error}") from error
         known = await self._rooms.find(join.room_id)
-        if known is not None and any(domain_of(user_id) == self._server_name for user_id in known.joined_members()):
+        if known is not None and self._server_name in known.servers:
             raise BadState("This server takes part in the room already")
         events = {event.event_id: event for event, _ in judged.values()}
         stored = {one.event_id for one in await self._events.find_events(join.room_id, join.room_version, list(events))}

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from homeserver.protocol.errors import NotInRoom
 from homeserver.protocol.events import Event
 from homeserver.protocol.hashes import reference_hash
+from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.power_levels import PowerLevels, power_levels_of
 from homeserver.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.storage.events import EventStore, StoredEvent
@@ -62,6 +63,8 @@ class LiveRoom:
         self.members: dict[str, str] = {}
         self.members_changed = 0
         self.joined_count = 0
+        # How many users of each server are in the room.
+        self.servers: dict[str, int] = {}
         self.invited_count = 0
         self.key_values: dict[StateKey, list[tuple[int, str]]] = {}
         self.timeline: deque[StoredEvent] = deque()
@@ -230,7 +233,15 @@ class LiveRoom:
     def set_member(self, user_id: str, membership: str) -> None:
         """Count `user_id` under its new membership. `members` is in the order of changes, as it is stored."""
         before = self.members.get(user_id)
-        self.joined_count += (membership == "join") - (before == "join")
+        change = (membership == "join") - (before == "join")
+        if change:
+            self.joined_count += change
+            server = domain_of(user_id)
+            count = self.servers.get(server, 0) + change
+            if count:
+                self.servers[server] = count
+            else:
+                del self.servers[server]
         self.invited_count += (membership == "invite") - (before == "invite")
         if not before == membership == "join":
             self.members.pop(user_id, None)

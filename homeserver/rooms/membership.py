@@ -315,10 +315,9 @@ class Memberships:
 
     def _takes_part(self, room: LiveRoom, via: tuple[str, ...]) -> bool:
         """Whether this server can say what happens in a room: somebody of it is there, or nobody is anywhere else."""
-        domains = {domain_of(user_id) for user_id in room.joined_members()}
-        if not domains:
+        if not room.servers:
             return all(server == self._server_name for server in via)
-        return self._server_name in domains
+        return self._server_name in room.servers
 
     def needs_authorising_user(self, room: LiveRoom, user_id: str) -> bool:
         """Whether a join is one by membership of another room. Without that the authorization rules have the word."""

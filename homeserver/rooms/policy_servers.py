@@ -15,7 +15,6 @@ from unpaddedbase64 import decode_base64
 
 from homeserver.protocol.errors import Forbidden
 from homeserver.protocol.events import Event
-from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.signatures import InvalidSignature, verify_event
 from homeserver.rooms.live_room import LiveRoom
 
@@ -57,7 +56,7 @@ def policy_server_of(room: LiveRoom, own_name: str) -> PolicyServer | None:
     key = keys.get("ed25519") if isinstance(keys, dict) else None
     if not isinstance(via, str) or not isinstance(key, str) or via == own_name:
         return None
-    if not any(domain_of(user_id) == via for user_id in room.joined_members()):
+    if via not in room.servers:
         return None
     return PolicyServer(via, key)
 

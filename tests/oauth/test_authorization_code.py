@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from homeserver.protocol.identifiers import parse_user_id
@@ -277,3 +279,23 @@ async def test_unstable_scopes_are_the_same_and_others_are_not_granted(server: S
     )
     who = await server.request("GET", "/account/whoami", token=answer.json["access_token"])
     assert who.json["device_id"] == "OLDSCOPE12"
+
+
+async def test_F12_of_two_who_bring_a_code_at_once_at_most_one_has_a_session(server: Server, app: App) -> None:
+    code = await app.code(await log_in_reader(server))
+    answers = await asyncio.gather(app.exchange(code), app.exchange(code))
+    assert sorted(answer.status for answer in answers) == [200, 400]
+    tokens = next(answer.json for answer in answers if answer.status == 200)
+    assert (await server.request("GET", "/account/whoami", token=tokens["access_token"])).status == 401
+
+
+async def test_F06_codes_and_cookies_are_in_the_database_as_hashes_alone(server: Server, app: App) -> None:
+    reader = await log_in_reader(server)
+    code = await app.code(reader)
+    started = await app.post("device", {"client_id": app.client_id, "scope": app.scope})
+    assert reader.cookie is not None
+    secrets = [code, reader.cookie.partition("=")[2], started.json["device_code"], started.json["user_code"]]
+    db = server.homeserver.db
+    for table in ("oauth_codes", "oauth_device_codes", "oauth_sessions", "browser_sessions", "oauth_clients"):
+        stored = str(await db.fetch_all(f"SELECT * FROM {table}"))
+        assert not any(secret in stored for secret in secrets), table

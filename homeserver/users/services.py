@@ -135,7 +135,7 @@ class UserServices:
     async def close(self) -> None:
         """Write what is only in memory and stop the timers."""
         await self.account_validity.stop()
-        await self.validation_sessions.settle()
+        await self.validation_sessions.settle(timeout=5.0)
         await self.last_seen.flush()
         self.last_seen.close()
         self.presence.close()

@@ -265,10 +265,18 @@ class ValidationSessions:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def settle(self) -> None:
-        """Return when every e-mail that was begun is sent or has failed."""
-        while self._sending:
-            await asyncio.wait(list(self._sending))
+    async def settle(self, timeout: float | None = None) -> None:
+        """Return when every e-mail that was begun is sent or has failed, or `timeout` (seconds) has passed; what is
+        not sent then is given up."""
+        waiting = list(self._sending)
+        if not waiting:
+            return
+        _, late = await asyncio.wait(waiting, timeout=timeout)
+        for task in late:
+            task.cancel()
+        if late:
+            _log.warning("%d e-mails were not sent before the end", len(late))
+            await asyncio.wait(late)
 
     # ---- how
 

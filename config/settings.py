@@ -217,7 +217,9 @@ class RateLimits(Struct, frozen=True, kw_only=True):
         per_second=50, burst=300
     )
     login: Annotated[RateLimit, doc("Logging in.")] = RateLimit(per_second=0.2, burst=10)
-    registration: Annotated[RateLimit, doc("Registering.")] = RateLimit(per_second=0.1, burst=5)
+    registration: Annotated[RateLimit, doc("Registering; one registration asks up to ten times.")] = RateLimit(
+        per_second=0.2, burst=10
+    )
     join: Annotated[RateLimit, doc("Joining and knocking.")] = RateLimit(per_second=0.5, burst=20)
     invite: Annotated[RateLimit, doc("Inviting.")] = RateLimit(per_second=0.5, burst=20)
     invite_in_room: Annotated[RateLimit, doc("Inviting, of everybody in one room.")] = RateLimit(per_second=1, burst=50)
@@ -402,6 +404,17 @@ class Sync(Struct, frozen=True, kw_only=True):
     timeout_max_ms: Annotated[int, doc("Longest wait of a long poll, in milliseconds.", ge=0, le=600000)] = 120000
     timeline_limit_default: Annotated[int, doc("Events of a room where the client names no limit.", ge=1, le=100)] = 10
     timeline_limit_max: Annotated[int, doc("Most events of a room in one answer.", ge=1, le=1000)] = 100
+    websocket_enabled: Annotated[
+        bool, doc("Whether clients may sync over WebSocket (docs/sync_over_websocket.md).")
+    ] = True
+    websocket_origins: Annotated[
+        tuple[str, ...],
+        doc(
+            "Origins of the pages that may sync over WebSocket; none: all, as everywhere in the Client-Server API.",
+            ["https://chat.example.org"],
+        ),
+    ] = ()
+    websockets_per_user: Annotated[int, doc("Most WebSockets of one user.", ge=1, le=1000)] = 20
 
 
 class Logging(Struct, frozen=True, kw_only=True):

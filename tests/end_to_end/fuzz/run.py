@@ -252,7 +252,11 @@ def _judge(
             return content  # `event_fields` leaves out what it likes
         if any(reason in str(error) for reason in TOLERATED):
             return content
-        if "/oauth2/" in path and isinstance(content, dict) and isinstance(content.get("error"), str):
+        if (
+            ("/oauth2/" in path or path.endswith("/backchannel_logout"))
+            and isinstance(content, dict)
+            and isinstance(content.get("error"), str)
+        ):
             return content  # RFC 6749 has another form of errors
         if answer.status == 401 and isinstance(content, dict) and "flows" in content:
             return content  # interactive authentication on a path that the specification does not have

@@ -15,6 +15,7 @@ from homeserver.composition import build
 from homeserver.http.application import HttpApplication
 from homeserver.http.routing import Auth, Route, Router
 from homeserver.media.services import MediaSettings
+from homeserver.oauth.services import OAuthSettings
 from homeserver.protocol.identifiers import parse_user_id
 from homeserver.storage.database import Database
 from tests.appservice_api.appservices import FakeCalls, registration
@@ -159,7 +160,10 @@ def _difference(before: Any, after: Any, place: str = "$") -> str:
 async def make_world(db: Database, folder: Path) -> World:
     """A server with people, rooms and an application service. The caller closes `world.server`."""
     clock = FakeClock()
-    settings = server_settings(media=MediaSettings(folder=folder / "media"))
+    settings = server_settings(
+        media=MediaSettings(folder=folder / "media"),
+        oauth=OAuthSettings(is_enabled=True, base_url=f"https://matrix.{SERVER_NAME}"),
+    )
     irc = registration("irc")
     homeserver = build(
         db,

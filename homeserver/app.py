@@ -24,6 +24,7 @@ from config.settings import S3, IdentityProvider, Listener, Settings
 from homeserver.admin.services import AdminSettings
 from homeserver.appservice_api.registration import load_registration
 from homeserver.appservice_api.registry import Registry
+from homeserver.client_api.sync_socket import SyncSocketRoute
 from homeserver.client_api.versions import PublicFacts
 from homeserver.client_api.voip import TurnSettings
 from homeserver.clock import Clock, SystemClock
@@ -59,6 +60,8 @@ from homeserver.sso.settings import ProviderSettings
 from homeserver.storage.database import Database
 from homeserver.storage.opening import open_database
 from homeserver.sync.services import SyncSettings
+from homeserver.sync.socket import PATH as SYNC_SOCKET_PATH
+from homeserver.sync.socket import SocketLimits
 from homeserver.users.access_tokens import TokenSettings
 from homeserver.users.account_validity import ValiditySettings
 from homeserver.users.consents import ConsentSettings
@@ -152,6 +155,7 @@ class RunningServer:
             if self.federation is not None:
                 steps.push_async_callback(self.federation.stop)
             steps.push_async_callback(self.http.shut_down, grace_seconds, wake=self.homeserver.notifier.close)
+            steps.push_async_callback(self.homeserver.sync.sockets.close)
             if self.webchat is not None:
                 steps.push_async_callback(self.webchat.stop)
 
@@ -205,6 +209,7 @@ async def _start_on(
     await homeserver.start()
     if federation is not None:
         await federation.start()
+        homeserver.admin.federation.reset = federation.backoff.note_success
     http = HttpServer(reactor, clock)
     limiter: RouteLimiter | None = None
     if settings.rate_limits.enabled:
@@ -223,7 +228,13 @@ async def _start_on(
             ),
             metrics=homeserver.metrics.requests,
         )
-        listening = http.listen_tcp(application, listener.host, listener.port, tls=_tls(listener))
+        listening = http.listen_tcp(
+            application,
+            listener.host,
+            listener.port,
+            tls=_tls(listener),
+            websocket_routes=_sockets(settings, homeserver, listener, reactor),
+        )
         addresses.append(f"{listener.host}:{listening.port} ({', '.join(listener.apis)})")
     if settings.metrics.enabled:
         scraped = HttpApplication(Router(metrics_routes(homeserver.metrics)), homeserver.authenticator, clock=clock)
@@ -304,6 +315,9 @@ def server_settings(settings: Settings) -> ServerSettings:
             timeline_limit_default=settings.sync.timeline_limit_default,
             timeline_limit_max=settings.sync.timeline_limit_max,
             timeout_max_ms=settings.sync.timeout_max_ms,
+            sockets=SocketLimits(per_user=settings.sync.websockets_per_user)
+            if settings.sync.websocket_enabled
+            else None,
         ),
         media=media_settings(settings),
         rooms=RoomSettings(
@@ -576,6 +590,21 @@ def _rows(homeserver: Homeserver, federation: FederationServices | None, listene
     if "federation" in listener.apis and federation is not None:
         rows += federation.routes
     return rows
+
+
+def _sockets(
+    settings: Settings, homeserver: Homeserver, listener: Listener, reactor: Any
+) -> dict[str, SyncSocketRoute]:
+    """What a listener upgrades to a WebSocket."""
+    if "client" not in listener.apis or not settings.sync.websocket_enabled:
+        return {}
+    route = SyncSocketRoute(
+        homeserver.sync.sockets,
+        reactor,
+        origins=tuple(settings.sync.websocket_origins),
+        proxies=tuple(listener.trusted_proxies),
+    )
+    return {SYNC_SOCKET_PATH: route}
 
 
 def _tls(listener: Listener) -> TlsFiles | None:

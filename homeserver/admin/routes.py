@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from homeserver.admin.access import AdminRoutes
 from homeserver.admin.devices import DeviceAdminApi
+from homeserver.admin.federation import FederationAdminApi
 from homeserver.admin.media import MediaAdminApi
 from homeserver.admin.registration_tokens import RegistrationTokenApi
 from homeserver.admin.reports import ReportAdminApi
@@ -29,6 +30,7 @@ class AdminApis:
     """The handlers, one class a noun."""
 
     server: ServerAdminApi
+    federation: FederationAdminApi
     users: UserAdminApi
     activity: UserActivityApi
     devices: DeviceAdminApi
@@ -57,17 +59,17 @@ def admin_routes(apis: AdminApis, row: AdminRoutes) -> list[Route]:
 
 
 def _server(apis: AdminApis, row: AdminRoutes) -> list[Route]:
-    server, statistics = apis.server, apis.statistics
+    server, federation, statistics = apis.server, apis.federation, apis.statistics
     return [
         row("GET", "/v1/server_version", server.get_version),
         row("GET", "/v1/scheduled_tasks", server.list_tasks),
         row("GET", "/v1/background_updates/status", server.get_background_updates),
         row("GET", "/v1/experimental_features/{user_id}", server.list_features),
         row("PUT", "/v1/experimental_features/{user_id}", server.set_features),
-        row("GET", "/v1/federation/destinations", server.list_destinations),
-        row("GET", "/v1/federation/destinations/{destination}", server.get_destination),
-        row("GET", "/v1/federation/destinations/{destination}/rooms", server.get_destination),
-        row("POST", "/v1/federation/destinations/{destination}/reset_connection", server.get_destination),
+        row("GET", "/v1/federation/destinations", federation.list_destinations),
+        row("GET", "/v1/federation/destinations/{destination}", federation.get_destination),
+        row("GET", "/v1/federation/destinations/{destination}/rooms", federation.list_rooms),
+        row("POST", "/v1/federation/destinations/{destination}/reset_connection", federation.reset_connection),
         row("GET", "/v1/statistics/users/media", statistics.list_media_usage),
         row("GET", "/v1/statistics/database/rooms", statistics.list_largest_rooms),
     ]

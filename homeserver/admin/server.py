@@ -69,13 +69,6 @@ class ServerAdminApi:
             raise InvalidParam(f"This server has no features that are switched on for single users: {names}.")
         return Response()
 
-    async def list_destinations(self, request: Request) -> Response:
-        """Other servers: none, as long as this one does not federate."""
-        return Response({"destinations": [], "total": 0})
-
-    async def get_destination(self, request: Request) -> Response:
-        raise NotFound("Unknown destination")
-
     async def _check_user(self, request: Request) -> None:
         user_id = parse_user_id(request.path_params["user_id"])
         if await self._users.accounts.find_account(user_id) is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from homeserver.admin.access import AdminRoutes
 from homeserver.admin.devices import DeviceAdminApi
+from homeserver.admin.federation import FederationAdminApi
 from homeserver.admin.media import MediaAdminApi
 from homeserver.admin.registration_tokens import RegistrationTokenApi
 from homeserver.admin.reports import ReportAdminApi
@@ -49,6 +50,7 @@ class AdminServices:
 
     users: UserAdministration
     rooms: RoomAdministration
+    federation: FederationAdminApi
     export: UserExport
     routes: list[Route]
 
@@ -97,7 +99,9 @@ def build_admin_services(
         server_name=server_name,
     )
     export = UserExport(db, users, rooms, media, clock, server_name)
+    federation = FederationAdminApi(db)
     apis = AdminApis(
+        federation=federation,
         server=ServerAdminApi(of_rooms.tasks, users),
         users=UserAdminApi(db, users, of_users, server_name, clock.now_ms),
         activity=UserActivityApi(db, users, rooms, of_users, of_rooms, server_name),
@@ -110,4 +114,4 @@ def build_admin_services(
         statistics=StatisticsApi(db, listing),
         export=UserExportApi(export),
     )
-    return AdminServices(of_users, of_rooms, export, admin_routes(apis, AdminRoutes(settings.networks)))
+    return AdminServices(of_users, of_rooms, federation, export, admin_routes(apis, AdminRoutes(settings.networks)))

@@ -73,6 +73,15 @@ class RoomListingStore:
         )
         return not remembered
 
+    async def list_rooms_of_server(self, server_name: str) -> list[str]:
+        """Rooms in which a user of that server is joined, by id."""
+        rows = await self._db.fetch_all(
+            "SELECT DISTINCT room_id FROM memberships WHERE membership = 'join'"
+            " AND substr(user_id, length(user_id) - ?) = ? ORDER BY room_id",
+            (len(server_name), ":" + server_name),
+        )
+        return [row[0] for row in rows]
+
     async def list_sizes(self, limit: int = 10) -> list[tuple[str, int]]:
         """(room id, bytes of its events) of the largest rooms."""
         rows = await self._db.fetch_all(

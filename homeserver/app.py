@@ -77,6 +77,9 @@ if TYPE_CHECKING:
     from federation.remote_servers import RemoteServers
     from federation.services import FederationServices
 
+DELETION_PAUSE_SECONDS = 5.0
+"""Other servers and bridges read the stream at their own pace; by then they have heard who left the room."""
+
 _log = logging.getLogger("homeserver")
 
 
@@ -206,6 +209,8 @@ async def _start_on(
     if settings.ldap.uri is not None:
         use_directory(settings, homeserver)
     undo.push_async_callback(homeserver.close)
+    if settings.federation.enabled or appservices:
+        homeserver.admin.rooms.deletion.pause_seconds = DELETION_PAUSE_SECONDS
     await homeserver.start()
     if federation is not None:
         await federation.start()

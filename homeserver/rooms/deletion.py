@@ -97,6 +97,8 @@ class RoomDeletion:
         self._notifier = notifier
         self._clock = clock
         self._server_name = server_name
+        self.pause_seconds = 0.0
+        """Between everybody's leaving and the deletion, so that other servers and bridges hear who left."""
         self.closing: list[Callable[[str], None]] = []
         """Called with the room's id before its members leave: whoever keeps them there lets them go."""
         self.purged: list[Callable[[str], None]] = []
@@ -153,6 +155,8 @@ class RoomDeletion:
                     f"{len(shutdown.failed_to_kick_users)} users of this server could not be made to leave; "
                     "'force_purge' deletes the room nevertheless."
                 )
+            if self.pause_seconds and shutdown.kicked_users:
+                await self._clock.sleep(self.pause_seconds)
             await report({**asdict(shutdown), "is_purging": True})
         await self._purge(room_id)
         return asdict(shutdown)

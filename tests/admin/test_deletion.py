@@ -242,3 +242,16 @@ async def test_purged_messages_are_not_counted_as_unread(server: Server, admin: 
     await finish(server)
     fresh = await server.log_in("bob")
     assert (await fresh.sync())["rooms"]["join"][room_id]["unread_notifications"]["notification_count"] == 1
+
+
+async def test_who_left_is_told_elsewhere_before_the_room_goes(server: Server, admin: User) -> None:
+    _, _, room_id = await furnished(server)
+    server.homeserver.admin.rooms.deletion.pause_seconds = 5.0
+    started = (await admin.ok("DELETE", f"{V2}/rooms/{room_id}", {})).json["delete_id"]
+    await server.clock.advance(1)
+    status = await admin.get(f"{V2}/rooms/delete_status/{started}")
+    assert (status["status"], len(status["shutdown_room"]["kicked_users"])) == ("active", 2)
+    assert (await rows(server, room_id))["events"] > 5
+    await server.clock.advance(5)
+    await finish(server)
+    assert await rows(server, room_id) == {}

@@ -241,6 +241,13 @@ class Rooms(Struct, frozen=True, kw_only=True):
     ] = "12"
     creation_for_everyone: Annotated[bool, doc("False: only administrators create rooms.")] = True
     directory_for_everyone: Annotated[bool, doc("False: only administrators publish rooms in the directory.")] = True
+    invites_by_address: Annotated[
+        bool,
+        doc(
+            "Invites by e-mail address reach the account here that has the address; whoever invites learns which it is. "
+            "False: only the identity server that the client names is asked."
+        ),
+    ] = True
     invites_at_creation_max: Annotated[int, doc("People whom one createRoom may invite.", ge=0, le=10000)] = 100
 
 
@@ -408,12 +415,12 @@ class Sync(Struct, frozen=True, kw_only=True):
         bool, doc("Whether clients may sync over WebSocket (docs/sync_over_websocket.md).")
     ] = True
     websocket_origins: Annotated[
-        tuple[str, ...],
+        list[str],
         doc(
             "Origins of the pages that may sync over WebSocket; none: all, as everywhere in the Client-Server API.",
             ["https://chat.example.org"],
         ),
-    ] = ()
+    ] = field(default_factory=list)
     websockets_per_user: Annotated[int, doc("Most WebSockets of one user.", ge=1, le=1000)] = 20
 
 

@@ -331,6 +331,7 @@ def server_settings(settings: Settings) -> ServerSettings:
             invites_at_creation_max=settings.rooms.invites_at_creation_max,
             creation_for_everyone=settings.rooms.creation_for_everyone,
             directory_for_everyone=settings.rooms.directory_for_everyone,
+            invites_by_address=settings.rooms.invites_by_address,
             delayed_events=DelayedEventSettings(
                 max_delay_ms=settings.delayed_events.max_delay_seconds * 1000,
                 max_of_user=settings.delayed_events.max_of_user,

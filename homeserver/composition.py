@@ -37,6 +37,7 @@ from homeserver.http.authentication import Authenticator, BearerAuthenticator
 from homeserver.http.rate_limits import FailedLoginLimiter, MessageLimiter
 from homeserver.http.routing import Route
 from homeserver.mail.mailer import Mailer, NoMailer
+from homeserver.media.remote import RemoteMedia
 from homeserver.media.services import MediaServices, MediaSettings, build_media_services
 from homeserver.metrics import Metrics
 from homeserver.notifier import Notifier
@@ -51,6 +52,7 @@ from homeserver.sso.settings import ProviderSettings
 from homeserver.storage.database import Database
 from homeserver.stream import Stream
 from homeserver.sync.services import SyncServices, SyncSettings, build_sync_services
+from homeserver.sync.socket import FEATURE as SYNC_SOCKET_FEATURE
 from homeserver.users.passwords import RunInThread
 from homeserver.users.services import UserServices, UserSettings, build_user_services
 
@@ -75,7 +77,7 @@ class ServerSettings:
     identity_providers: tuple[ProviderSettings, ...] = ()
 
 
-class Remote(RemoteServers, RemoteKeys, Protocol):
+class Remote(RemoteServers, RemoteKeys, RemoteMedia, Protocol):
     """Other servers, as far as a homeserver asks them; federation/ implements it."""
 
 
@@ -175,7 +177,7 @@ def build(
     oauth.token_endpoint.session_opened.append(sso.identities.note_device)
     oauth.offer_proofs(users, sso.identities.has_identity)
     encryption = build_encryption_services(db, stream, users, settings.server_name, remote)
-    media = build_media_services(db, clock, settings.server_name, settings.media, run_in_thread, outbound)
+    media = build_media_services(db, clock, settings.server_name, settings.media, run_in_thread, outbound, remote)
 
     async def profile_of(user_id: str) -> Mapping[str, Any]:
         fields = await users.profiles.find_profile(user_id)
@@ -286,6 +288,7 @@ def _facts(settings: ServerSettings) -> PublicFacts:
         capabilities={"org.matrix.msc4140.delayed_events": limits, **settings.facts.capabilities},
         unstable_features={
             "org.matrix.msc4140": delayed.max_delay_ms > 0,
+            SYNC_SOCKET_FEATURE: settings.sync.sockets is not None,
             "org.matrix.msc4108": settings.oauth.is_enabled,
             **settings.facts.unstable_features,
         },

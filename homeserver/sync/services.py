@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from homeserver.clock import Clock
 from homeserver.encryption.services import EncryptionServices
@@ -24,6 +24,7 @@ from homeserver.sync.sliding.extensions import ExtensionSections
 from homeserver.sync.sliding.lists import RoomLists
 from homeserver.sync.sliding.rooms import RoomAnswers
 from homeserver.sync.sliding.sliding_sync import SlidingSync
+from homeserver.sync.socket import SocketLimits, SyncSockets
 from homeserver.sync.streams import Section
 from homeserver.sync.streams.account_data import AccountDataSection
 from homeserver.sync.streams.deleted_rooms import DeletedRoomSection
@@ -45,11 +46,13 @@ from homeserver.users.services import UserServices
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """Bounds: events of a room where the client names no limit, and at most; longest wait of a long poll."""
+    """Bounds: events of a room where the client names no limit, and at most; longest wait of a long poll;
+    `sockets`: of /sync over WebSocket, None where there is none."""
 
     timeline_limit_default: int = 10
     timeline_limit_max: int = 100
     timeout_max_ms: int = 120_000
+    sockets: SocketLimits | None = field(default_factory=SocketLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class SyncServices:
     initial_sync: InitialSync
     notifications: Notifications
     sliding: SlidingSync
+    sockets: SyncSockets
 
 
 def build_sync_services(
@@ -200,4 +204,15 @@ def build_sync_services(
         live=rooms.live,
         receipts=receipts,
     )
-    return SyncServices(settings, sync, user_rooms, windows, counts, invites, initial_sync, notifications, sliding)
+    sockets = SyncSockets(
+        sync=sync,
+        authentication=users.authentication,
+        filters=users.filters,
+        notifier=notifier,
+        clock=clock,
+        limits=settings.sockets,
+    )
+    users.tokens.listeners.append(sockets.tokens_changed)
+    return SyncServices(
+        settings, sync, user_rooms, windows, counts, invites, initial_sync, notifications, sliding, sockets
+    )

@@ -85,6 +85,8 @@ class AccessTokens:
         """Asked for tokens that are of no device."""
         self.find_end: Callable[[str], Awaitable[int | None]] | None = None
         """Asked when an account ends, in milliseconds; None: accounts do not end."""
+        self.listeners: list[Callable[[str | None], None]] = []
+        """Called with the user whose tokens may have changed (None: anybody's)."""
 
     async def issue(self, txn: Transaction, user_id: str, device_id: str, *, refreshable: bool) -> IssuedTokens:
         """New tokens for the device; those it had stay (the caller decides)."""
@@ -165,6 +167,8 @@ class AccessTokens:
         self.ghosts.pop(user_id, None)
         for token in self._tokens_of.pop(user_id, ()):
             self.known.pop(token, None)
+        for listener in self.listeners:
+            listener(user_id)
 
     def forget_all(self) -> None:
         """Drop everything from memory: another process may have changed anything."""
@@ -172,6 +176,8 @@ class AccessTokens:
         self.known.clear()
         self.ghosts.clear()
         self._tokens_of.clear()
+        for listener in self.listeners:
+            listener(None)
 
     async def _issue(
         self, txn: Transaction, user_id: str, device_id: str, *, refreshable: bool, parent_id: int | None

@@ -13,6 +13,8 @@ PATH: Final = "/_matrix/policy/v1/sign"
 TIMEOUT_SECONDS: Final = 30.0
 MAX_BYTES: Final = 65_536
 RETRY_MS: Final = 5_000
+PASSED_ON: Final = ("M_FORBIDDEN", "M_NOT_FOUND", "M_BAD_JSON", "M_NOT_JSON", "M_UNRECOGNIZED")
+"""What a client may be told as another server said it: nothing that it would take for its own session's (B17)."""
 
 
 class NotRecommended(Forbidden):
@@ -25,7 +27,7 @@ class NotRecommended(Forbidden):
         self._remote_errcode = said.get("errcode")
 
     def body(self) -> dict[str, Any]:
-        errcode = self._remote_errcode if isinstance(self._remote_errcode, str) else self.errcode
+        errcode = self._remote_errcode if self._remote_errcode in PASSED_ON else self.errcode
         return {"errcode": errcode, "error": self.message}
 
 

@@ -99,7 +99,8 @@ class Pipeline:
         self._clock = clock
         self._server_name = server_name
         self._signing_key = signing_key
-        self._policy_servers = policy_servers or NoPolicyServers()
+        self.policy_servers: PolicyServers = policy_servers or NoPolicyServers()
+        """Who asks the policy servers of rooms; federation sets it when it begins."""
         self._last_creation_ms = 0
 
     async def send(self, room_id: str, draft: Draft) -> StoredEvent:
@@ -160,7 +161,7 @@ class Pipeline:
             try:
                 for item in drafted:
                     if needs_recommendation(item.event):
-                        await recommend(item.event, server, self._policy_servers)
+                        await recommend(item.event, server, self.policy_servers)
                         item.encode_again()
             except BaseException:
                 if room.epoch == epoch:

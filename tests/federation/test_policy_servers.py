@@ -70,6 +70,11 @@ async def test_whole_event_is_sent_and_the_signatures_come_back() -> None:
             {"errcode": "M_NOT_FOUND", "error": "No such room"},
         ),
         (
+            RemoteRefused("policy.test", 401, {"errcode": "M_UNKNOWN_TOKEN", "error": "Log out", "soft_logout": True}),
+            403,
+            {"errcode": "M_FORBIDDEN", "error": "Log out"},
+        ),
+        (
             RemoteRefused("policy.test", 429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 700}),
             429,
             {
@@ -85,7 +90,9 @@ async def test_whole_event_is_sent_and_the_signatures_come_back() -> None:
         ),
     ],
 )
-async def test_refusals_are_passed_on(answer: Exception, status: int, body: dict[str, Any]) -> None:
+async def test_B17_refusals_are_passed_on_and_say_nothing_of_the_session(
+    answer: Exception, status: int, body: dict[str, Any]
+) -> None:
     with pytest.raises(MatrixError) as raised:
         await ask(answer)
     assert (status_of(raised.value), raised.value.body()) == (status, body)

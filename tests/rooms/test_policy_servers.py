@@ -53,7 +53,7 @@ async def server() -> AsyncIterator[Server]:
 async def guarded_room(server: Server, alice: User, **content: Any) -> tuple[str, FakePolicyServer]:
     """A room with a policy server, of which somebody is there."""
     policy = FakePolicyServer()
-    server.homeserver.rooms.pipeline._policy_servers = policy
+    server.homeserver.rooms.pipeline.policy_servers = policy
     room_id = await alice.create_room(preset="public_chat")
     room = await server.homeserver.rooms.live.get(room_id)
     room.set_member(f"@bot:{POLICY}", "join")
@@ -136,7 +136,7 @@ async def test_policy_server_that_cannot_be_asked_can_be_switched_off(server: Se
     room_id, _ = await guarded_room(server, alice)
     from homeserver.rooms.policy_servers import NoPolicyServers
 
-    server.homeserver.rooms.pipeline._policy_servers = NoPolicyServers()
+    server.homeserver.rooms.pipeline.policy_servers = NoPolicyServers()
     assert (await alice.request("PUT", f"/rooms/{room_id}/send/m.room.message/t", {"body": "x"})).status == 403
     await alice.set_state(room_id, "m.room.policy", {})
     await alice.say(room_id, "free")

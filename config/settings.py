@@ -244,7 +244,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
     invites_by_address: Annotated[
         bool,
         doc(
-            "Invites by e-mail address reach the account here that has the address; whoever invites learns which it is. "
+            "Invites by e-mail address reach the account here that has the address; whoever invites learns which. "
             "False: only the identity server that the client names is asked."
         ),
     ] = True

@@ -9,6 +9,7 @@ ldap3 talks in worker threads and is loaded with the first login.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -25,6 +26,8 @@ from homeserver.protocol.identifiers import domain_of, localpart_of
 T = TypeVar("T")
 RunInThread = Callable[[Callable[[], T]], Awaitable[T]]
 
+MAX_AT_ONCE: Final = 3
+"""Conversations with the directory at the same time: one that hangs leaves worker threads to others."""
 _SUCCESS: Final = 0
 _INVALID_CREDENTIALS: Final = 49
 
@@ -86,6 +89,7 @@ class LdapPasswords:
         self._server_name = server_name
         self._accounts = accounts
         self._run_in_thread = run_in_thread
+        self._turn = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def check_password(self, user_id: str, password: str) -> bool | None:
         """The directory's word; None for those whom it does not know. When it cannot be asked, accounts with a password
@@ -94,7 +98,8 @@ class LdapPasswords:
         if localpart is None:
             return None
         try:
-            entry: Entry | bool | None = await self._run_in_thread(lambda: self._authenticate(localpart, password))
+            async with self._turn:
+                entry: Entry | bool | None = await self._run_in_thread(lambda: self._authenticate(localpart, password))
         except DirectoryFailed as error:
             _log.warning("The directory cannot be asked: %s", error)
             if await self._accounts.is_local(user_id):
@@ -112,7 +117,8 @@ class LdapPasswords:
         if localpart is None:
             return
         try:
-            found = await self._run_in_thread(lambda: self._look_up(localpart))
+            async with self._turn:
+                found = await self._run_in_thread(lambda: self._look_up(localpart))
         except DirectoryFailed as error:
             _log.warning("The directory cannot be asked: %s", error)
             raise Unavailable("Passwords cannot be changed at the moment; please try again later.") from None

@@ -37,7 +37,7 @@ from homeserver.rooms.search_index import SearchIndex
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.state import RoomState
 from homeserver.rooms.sticky_events import StickyEvents
-from homeserver.rooms.third_party_invites import ThirdPartyInvites
+from homeserver.rooms.third_party_invites import ThirdPartyInvites, find_nobody
 from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timeline import Timeline
 from homeserver.rooms.transactions import SendTransactions
@@ -71,6 +71,7 @@ class RoomSettings:
     invites_at_creation_max: int = 100
     creation_for_everyone: bool = True
     directory_for_everyone: bool = True
+    invites_by_address: bool = True
     delayed_events: DelayedEventSettings = field(default_factory=DelayedEventSettings)
 
 
@@ -196,7 +197,7 @@ def build_room_services(
         memberships=memberships,
         pipeline=pipeline,
         identity_servers=identity_servers,
-        find_user=threepids.find_user,
+        find_user=threepids.find_user if settings.invites_by_address else find_nobody,
         profile_of=profile_of,
         server_name=settings.server_name,
     )

@@ -30,6 +30,11 @@ FindUser = Callable[[str, str], Awaitable[str | None]]
 """The local user who has (medium, address), or None."""
 
 
+async def find_nobody(medium: str, address: str) -> str | None:
+    """Where the operator wants nobody to learn whose account an address belongs to."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ThirdParty:
     """Whom to invite, and the identity server to ask about them; None where the client named none."""

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import argon2
 
 from homeserver.hooks import Hooks
-from homeserver.protocol.errors import WeakPassword
+from homeserver.protocol.errors import Unavailable, WeakPassword
 from homeserver.storage.accounts import AccountStore
 from homeserver.storage.database import Database, Transaction
 
@@ -120,7 +120,11 @@ class PasswordCheck:
     async def is_right(self, user_id: str, password: str, client_address: str) -> bool:
         """Raises LimitExceeded after too many wrong answers."""
         with self._guesses.attempt(user_id, client_address) as attempt:
-            is_right = await self._is_right(user_id, password)
+            try:
+                is_right = await self._is_right(user_id, password)
+            except Unavailable:  # nobody has looked at the password
+                attempt.succeeded()
+                raise
             if is_right:
                 attempt.succeeded()
             return is_right

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +18,7 @@ from homeserver.protocol.signatures import sign
 from homeserver.storage.database import Transaction
 from homeserver.storage.threepids import Threepid, ThreepidStore
 from tests.support.outbound import FakeOutbound, SentRequest, json_answer
-from tests.support.server import Server, User, open_server
+from tests.support.server import Server, User, open_server, server_settings
 
 EMAIL = "bob@example.org"
 BY_EMAIL = {"medium": "email", "address": EMAIL, "id_server": "id.example.org", "id_access_token": "idt"}
@@ -232,3 +232,20 @@ async def test_a_new_room_invites_by_address_too(scene: Scene) -> None:
     many = await scene.alice.request("POST", "/createRoom", {"invite_3pid": [BY_EMAIL] * 101})
     assert many.json["errcode"] == "M_INVALID_PARAM"
     assert (await scene.alice.get("/joined_rooms"))["joined_rooms"] == rooms
+
+
+async def test_an_operator_may_want_nobody_to_learn_whose_an_address_is() -> None:
+    settings = server_settings()
+    hiding = replace(settings, rooms=replace(settings.rooms, invites_by_address=False))
+    identity = IdentityServer()
+    outside = FakeOutbound(identity.answer)
+    server = open_server(settings=hiding, outbound=outside)
+    alice, bob = await server.register("alice"), await server.register("bob")
+    scene = Scene(server, identity, outside, alice, bob, await alice.create_room())
+    await scene.give_address(bob)
+    refused = await scene.invite(id_server=None, id_access_token=None)
+    assert refused.json["errcode"] == "M_MISSING_PARAM"
+    assert (await scene.invite()).status == 200
+    assert await scene.membership(bob) is None
+    assert len(identity.invites) == 1
+    await server.homeserver.close()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import homeserver
-from homeserver.protocol.errors import WeakPassword
+from homeserver.protocol.errors import Unavailable, WeakPassword
 from homeserver.users.passwords import Passwords, PasswordSettings
 from tests.support.user_server import (
     CHEAP_PASSWORDS,
@@ -165,3 +165,17 @@ async def test_a_password_that_is_too_short_today_still_logs_in_and_is_renewed()
     account = await later.services.accounts.find_account("@alice:halfdoor.test")
     assert account is not None
     assert "t=2," in str(account.password_hash)
+
+
+async def test_D13_tries_that_nobody_could_judge_are_not_counted_as_wrong() -> None:
+    server = open_user_server()
+    await server.register("alice")
+
+    async def away(user_id: str, password: str) -> bool | None:
+        raise Unavailable("The directory is away.")
+
+    server.hooks.check_password.append(away)
+    for _ in range(10):
+        assert (await server.post("/login", login_body("alice"))).status == 503
+    server.hooks.check_password.clear()
+    await server.log_in("alice")

@@ -13,8 +13,9 @@ from homeserver.client_api.login_fallback import PATH as FALLBACK
 from homeserver.client_api.login_fallback import LoginFallback
 from homeserver.client_api.login_page import LoginPages, ProviderLink
 from homeserver.client_api.oauth import OAuthApi
+from homeserver.client_api.rendezvous import CHANNEL_PATH as CHANNEL
 from homeserver.client_api.rendezvous import PATH as RENDEZVOUS
-from homeserver.client_api.rendezvous import RendezvousApi
+from homeserver.client_api.rendezvous import RendezvousApi, SecureChannelApi
 from homeserver.client_api.sso import SsoPages
 from homeserver.client_api.versioned_paths import v1, v3
 from homeserver.client_api.visitors import Visitors
@@ -86,7 +87,14 @@ def api_routes(oauth: OAuthServices, *, may_register: bool) -> list[Route]:
 def rendezvous_routes(oauth: OAuthServices) -> list[Route]:
     api = RendezvousApi(oauth.rendezvous, oauth.settings.base_url)
     mailbox = f"{RENDEZVOUS}/{{mailbox_id}}"
+    channels = SecureChannelApi(oauth.rendezvous)
+    channel = f"{CHANNEL}/{{mailbox_id}}"
     return [
+        Route("GET", CHANNEL, channels.get_availability, NONE, READ),
+        Route("POST", CHANNEL, channels.open_mailbox, NONE, LOGIN),
+        Route("GET", channel, channels.get_mailbox, NONE, READ),
+        Route("PUT", channel, channels.write_mailbox, NONE, READ),
+        Route("DELETE", channel, channels.close_mailbox, NONE, READ),
         Route("POST", RENDEZVOUS, api.open_mailbox, NONE, LOGIN),
         Route("GET", mailbox, api.get_mailbox, NONE, READ),
         Route("PUT", mailbox, api.write_mailbox, NONE, READ),

@@ -1,14 +1,14 @@
 """Where two devices of a person meet while one logs the other in by a QR code: a mailbox for one message at a time.
 
-MSC4108 in its version of 2024, which Element X and matrix-js-sdk speak. What is in it is encrypted by the devices and
-never looked at here. Mailboxes live a minute, in memory alone: after a restart the person scans again.
+MSC4108 in its version of 2024, which Element X and matrix-js-sdk speak, and its heir MSC4388. What is in a mailbox is
+encrypted by the devices and never looked at here. Mailboxes live a minute or two, in memory alone: after a restart the
+person scans again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,12 +37,16 @@ class Mailbox:
     written_ts: int
     expires_ts: int
     version: int = 0
+    earlier: str = ""
+
+    @property
+    def token(self) -> str:
+        """What a writer must know: another one for every write, also of the same content. `earlier`: the last one."""
+        return hashlib.sha256(f"{self.id} {self.version} ".encode() + self.content).hexdigest()[:32]
 
     @property
     def etag(self) -> str:
-        """Another one for every write, also of the same content."""
-        digest = hashlib.sha256(f"{self.id} {self.version} ".encode() + self.content).hexdigest()
-        return f'"{digest[:32]}"'
+        return f'"{self.token}"'
 
 
 class Rendezvous:
@@ -50,19 +54,17 @@ class Rendezvous:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._mailboxes: OrderedDict[str, Mailbox] = OrderedDict()
+        self._mailboxes: dict[str, Mailbox] = {}
 
-    def open(self, content: bytes) -> Mailbox:
+    def open(self, content: bytes, lifetime_ms: int = LIFETIME_MS) -> Mailbox:
         """Raises TooLarge, and LimitExceeded when too many people meet."""
         _check(content)
         self._remove_expired()
         now = self._clock.now_ms()
         if len(self._mailboxes) >= MAX_MAILBOXES:
-            first = next(iter(self._mailboxes.values()))
-            raise LimitExceeded(
-                "Too many devices meet here; please wait a moment.", retry_after_ms=first.expires_ts - now
-            )
-        mailbox = Mailbox(secrets.token_urlsafe(24), content, now, now + LIFETIME_MS)
+            first = min(each.expires_ts for each in self._mailboxes.values())
+            raise LimitExceeded("Too many devices meet here; please wait a moment.", retry_after_ms=first - now)
+        mailbox = Mailbox(secrets.token_urlsafe(24), content, now, now + lifetime_ms)
         self._mailboxes[mailbox.id] = mailbox
         return mailbox
 
@@ -74,13 +76,21 @@ class Rendezvous:
             raise NotFound("There is no such meeting, or it is over.")
         return mailbox
 
-    def write(self, mailbox_id: str, content: bytes, known_etag: str) -> Mailbox:
-        """Replace what is in it, if that is what the writer knows. Raises NotFound, TooLarge, Overtaken."""
+    def remaining_ms(self, mailbox: Mailbox) -> int:
+        """How long it lives on."""
+        return max(0, mailbox.expires_ts - self._clock.now_ms())
+
+    def write(self, mailbox_id: str, content: bytes, known_token: str, *, may_repeat: bool = False) -> Mailbox:
+        """Replace what is in it, if that is what the writer knows. `may_repeat`: a write whose answer was lost may come
+        again. Raises NotFound, TooLarge, Overtaken."""
         mailbox = self.get(mailbox_id)
         _check(content)
-        if known_etag != mailbox.etag:
+        if known_token != mailbox.token:
+            if may_repeat and mailbox.version and known_token == mailbox.earlier and content == mailbox.content:
+                return mailbox
             raise Overtaken(mailbox)
-        written = Mailbox(mailbox.id, content, self._clock.now_ms(), mailbox.expires_ts, mailbox.version + 1)
+        now, version = self._clock.now_ms(), mailbox.version + 1
+        written = Mailbox(mailbox.id, content, now, mailbox.expires_ts, version, mailbox.token)
         self._mailboxes[mailbox.id] = written
         return written
 
@@ -91,8 +101,8 @@ class Rendezvous:
 
     def _remove_expired(self) -> None:
         now = self._clock.now_ms()
-        while self._mailboxes and next(iter(self._mailboxes.values())).expires_ts <= now:
-            self._mailboxes.popitem(last=False)
+        for mailbox in [each for each in self._mailboxes.values() if each.expires_ts <= now]:
+            del self._mailboxes[mailbox.id]
 
 
 def _check(content: bytes) -> None:

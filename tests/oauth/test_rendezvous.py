@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from homeserver.client_api.rendezvous import PATH
+from homeserver.client_api.rendezvous import CHANNEL_PATH, PATH
 from homeserver.oauth.rendezvous import MAX_BYTES, MAX_MAILBOXES
 from tests.oauth.apps import BASE, open_oauth_server
 from tests.support.http import Answer
@@ -115,3 +116,63 @@ async def test_without_oauth_nobody_meets() -> None:
     versions = await server.request("GET", "/_matrix/client/versions")
     assert versions.json["unstable_features"]["org.matrix.msc4108"] is False
     assert (await send(server, "POST", PATH)).status == 404
+
+
+async def channel(server: Server, method: str, path: str, body: Any = ..., **headers: str) -> Answer:
+    return await server.client.request(method, path, json=body, headers=headers)
+
+
+async def test_two_devices_exchange_messages_by_the_newer_names() -> None:
+    server = open_oauth_server()
+    assert (await channel(server, "GET", CHANNEL_PATH)).json == {"create_available": True}
+    opened = (await channel(server, "POST", CHANNEL_PATH, {"data": "hello"})).json
+    assert opened["expires_in_ms"] == 120_000
+    path = f"{CHANNEL_PATH}/{opened['id']}"
+    await server.clock.advance(20)
+    read = (await channel(server, "GET", path)).json
+    assert read == {"data": "hello", "sequence_token": opened["sequence_token"], "expires_in_ms": 100_000}
+    write = {"data": "answer", "sequence_token": read["sequence_token"]}
+    written = await channel(server, "PUT", path, write)
+    assert written.status == 200
+    repeated = await channel(server, "PUT", path, write)
+    assert repeated.json == written.json, "a write whose answer was lost"
+    late = await channel(server, "PUT", path, {**write, "data": "another"})
+    assert (late.status, late.json["errcode"]) == (409, "IO_ELEMENT_MSC4388_CONCURRENT_WRITE")
+    assert (await channel(server, "GET", path)).json["data"] == "answer"
+    assert (await channel(server, "DELETE", path)).status == 200
+    assert (await channel(server, "GET", path)).status == 404
+    assert (await channel(server, "DELETE", path)).status == 404
+
+
+async def test_a_channel_lasts_two_minutes_and_carries_4_kib() -> None:
+    server = open_oauth_server()
+    assert (await channel(server, "POST", CHANNEL_PATH, {"data": "x" * (MAX_BYTES + 1)})).status == 413
+    assert (await channel(server, "POST", CHANNEL_PATH, {"data": 5})).status == 400
+    opened = (await channel(server, "POST", CHANNEL_PATH, {"data": ""})).json
+    short, _ = await meet(server)
+    await server.clock.advance(61)
+    assert (await send(server, "GET", short)).status == 404
+    path = f"{CHANNEL_PATH}/{opened['id']}"
+    assert (await channel(server, "GET", path)).status == 200
+    await server.clock.advance(60)
+    assert (await channel(server, "GET", path)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("sec-fetch-dest", "document", 403),
+        ("sec-fetch-dest", "iframe", 403),
+        ("sec-fetch-mode", "navigate", 403),
+        ("sec-fetch-user", "?1", 403),
+        ("sec-fetch-site", "none", 403),
+        ("sec-fetch-dest", "empty", 200),
+        ("sec-fetch-mode", "cors", 200),
+        ("sec-fetch-site", "cross-site", 200),
+    ],
+)
+async def test_a_browser_does_not_show_a_channel_as_a_page(name: str, value: str, status: int) -> None:
+    server = open_oauth_server()
+    opened = (await channel(server, "POST", CHANNEL_PATH, {"data": "hello"})).json
+    answer = await server.client.request("GET", f"{CHANNEL_PATH}/{opened['id']}", headers={name: value})
+    assert answer.status == status

@@ -136,7 +136,15 @@ class UserAdminApi:
         user_id = request.path_params["user_id"]
         if domain_of(parse_user_id(user_id)) != self._server_name:
             raise InvalidParam("This user belongs to another server.")
-        return Response(await self._users.moderation.who_is(request.user, user_id))
+        found = await self._users.moderation.who_is(request.user, user_id)
+        # Tools look for one nameless device with one session that holds all connections, as Synapse answers.
+        connections = [
+            connection
+            for device in found["devices"].values()
+            for session in device["sessions"]
+            for connection in session["connections"]
+        ]
+        return Response({"user_id": user_id, "devices": {"": {"sessions": [{"connections": connections}]}}})
 
     async def username_available(self, request: Request) -> Response:
         await self._users.registration.check_username(query_string(request, "username"))

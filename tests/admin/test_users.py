@@ -241,7 +241,10 @@ async def test_whereabouts_settings_and_counts_of_a_user(server: Server, admin: 
     assert data["global"]["org.example.x"] == {"a": 1}
     assert data["rooms"][room_id]["org.example.y"] == {"b": 2}
     assert await admin.get(f"{path}/pushers") == {"pushers": [], "total": 0}
-    assert (await admin.get(f"{V1}/whois/{alice.user_id}"))["user_id"] == alice.user_id
+    whois = await admin.get(f"{V1}/whois/{alice.user_id}")
+    assert whois["user_id"] == alice.user_id
+    (connection,) = whois["devices"][""]["sessions"][0]["connections"]
+    assert connection["ip"] == server.client.address
 
 
 async def test_user_names_are_checked_also_where_registration_is_closed(server: Server, admin: User) -> None:

@@ -19,7 +19,7 @@ from signedjson.types import SigningKey
 from federation.backoff import Backoff
 from federation.request_signing import sign_request
 from federation.server_discovery import ServerDiscovery
-from homeserver.outbound.client import Outbound
+from homeserver.outbound.client import Outbound, Receive
 from homeserver.outbound.failures import OutboundFailed
 from homeserver.protocol import canonical_json
 from homeserver.protocol.errors import Forbidden, MatrixError, RemoteServerFailed
@@ -136,6 +136,36 @@ class FederationClient:
             raise RemoteRefused(destination, answer.status, decoded)
         await self._backoff.note_failure(destination)
         raise RemoteUnreachable(f"{destination} was not reached: {failure}")
+
+    async def download(
+        self,
+        destination: str,
+        path: str,
+        query: Mapping[str, Any],
+        receive: Receive,
+        *,
+        max_bytes: int,
+        timeout: float,
+    ) -> str:
+        """Stream what `destination` answers to a GET into `receive`; the content type. Raises RemoteUnreachable,
+        RemoteRefused, OutboundFailed (too large, say)."""
+        if not self._backoff.may_ask(destination):
+            raise RemoteUnreachable(f"{destination} has not answered for a while")
+        target = f"{path}?{urlencode(query)}"
+        sent = sign_request("GET", target, None, origin=self._own_name, destination=destination, key=self._signing_key)
+        location = (await self._discovery.locate(destination))[0]
+        answer = await self._outbound.stream(
+            "GET",
+            f"https://{location.authority}{target}",
+            receive,
+            headers={"Authorization": sent},
+            timeout=timeout,
+            max_bytes=max_bytes,
+            connect_to=location.connect_to,
+        )
+        if answer.status != 200:
+            raise RemoteRefused(destination, answer.status, None)
+        return answer.headers.get("content-type", "")
 
     # ---- keys (`KeyFetcher`)
 

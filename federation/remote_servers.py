@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from federation.client import FederationClient, RemoteFailed, RemoteRefused
+from homeserver.media.remote import RemoteFile
 from homeserver.protocol.errors import InvalidParam, MatrixError, NotFound, Unavailable
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of, is_server_name
@@ -88,6 +89,15 @@ class RemoteServers:
 
     async def countersign(self, room: LiveRoom, invite: Event) -> Event | None:
         return await self._bound.inviting.countersign(room, invite)
+
+    # ---- media
+
+    async def download_media(
+        self, server_name: str, media_id: str, into: BinaryIO, *, max_bytes: int, timeout_ms: int
+    ) -> RemoteFile:
+        return await self._bound.media.download_media(
+            server_name, media_id, into, max_bytes=max_bytes, timeout_ms=timeout_ms
+        )
 
     # ---- profiles
 

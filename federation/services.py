@@ -25,6 +25,7 @@ from federation.joining import Joining
 from federation.keyring import Keyring, Notary
 from federation.knocking import Knocking
 from federation.leaving import Leaving
+from federation.media import FederationMedia
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
 from federation.outgoing_edus import OutgoingEdus
@@ -67,6 +68,7 @@ class FederationServices:
     inviting: Inviting
     knocking: Knocking
     backfill: Backfill
+    media: FederationMedia
     outgoing_edus: OutgoingEdus
     routes: list[Route]
 
@@ -172,6 +174,7 @@ def build_federation_services(
         own_name=own_name,
         edus=IncomingEdus(db, users, rooms, homeserver.stream).handlers(),
     )
+    media = FederationMedia(client, outbound, homeserver.media, own_name)
     routes = federation_routes(
         ServerAuthenticator(keyring, backoff, own_name, sender.wake),
         KeysApi(own_name, signing_key, settings.old_keys, clock),
@@ -186,6 +189,7 @@ def build_federation_services(
             own_name=own_name,
         ),
         QueriesApi(users, rooms, homeserver.encryption, own_name),
+        media,
     )
     backfill = Backfill(client=client, checks=checks, missing=missing, rooms=rooms, own_name=own_name)
     outgoing_edus = OutgoingEdus(
@@ -210,6 +214,7 @@ def build_federation_services(
         inviting=inviting,
         knocking=knocking,
         backfill=backfill,
+        media=media,
         outgoing_edus=outgoing_edus,
         routes=routes,
     )

@@ -35,7 +35,8 @@ class ServerAuthenticator:
         async def checked(request: Request) -> Response:
             content = _content(request)
             origin = await self._origin(request, content)
-            return Response(await handler(request, origin, content))
+            answer = await handler(request, origin, content)
+            return answer if isinstance(answer, Response) else Response(answer)
 
         return checked
 

@@ -6,11 +6,12 @@ from federation.api.authentication import ServerAuthenticator, SignedHandler
 from federation.api.keys import KeysApi
 from federation.api.queries import QueriesApi
 from federation.api.rooms import RoomsApi
+from federation.media import FederationMedia
 from homeserver.http.routing import Auth, Handler, Route, RouteGroup
 
 
 def federation_routes(
-    authenticator: ServerAuthenticator, keys: KeysApi, rooms: RoomsApi, queries: QueriesApi
+    authenticator: ServerAuthenticator, keys: KeysApi, rooms: RoomsApi, queries: QueriesApi, media: FederationMedia
 ) -> list[Route]:
     """Every row."""
     v1, v2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
@@ -41,6 +42,8 @@ def federation_routes(
         signed("GET", f"{v1}/event_auth/{{room_id}}/{{event_id}}", rooms.get_event_auth, "getEventAuth"),
         signed("GET", f"{v1}/backfill/{{room_id}}", rooms.backfill, "backfillRoom"),
         signed("POST", f"{v1}/get_missing_events/{{room_id}}", rooms.get_missing_events, "getMissingPreviousEvents"),
+        signed("GET", f"{v1}/media/download/{{media_id}}", media.download, "getContent"),
+        signed("GET", f"{v1}/media/thumbnail/{{media_id}}", media.thumbnail, "getContentThumbnail"),
         signed("GET", f"{v1}/publicRooms", queries.get_public_rooms, "getPublicRooms"),
         signed("POST", f"{v1}/publicRooms", queries.query_public_rooms, "queryPublicRooms"),
         signed("GET", f"{v1}/query/directory", queries.query_directory, "queryRoomDirectory"),

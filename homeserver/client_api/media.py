@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from typing import BinaryIO, Final
 
 from homeserver.http.parsing import query_bool, query_enum, query_int, query_string
@@ -11,7 +10,7 @@ from homeserver.http.request import FileBody, Request, Response
 from homeserver.media.file_names import clean_file_name, content_disposition
 from homeserver.media.file_store import file_errors
 from homeserver.media.services import MediaServices
-from homeserver.media.thumbnail_maker import Wanted
+from homeserver.media.thumbnail_maker import Method, Wanted
 from homeserver.media.uploads import Upload
 from homeserver.protocol.errors import NotFound
 from homeserver.storage.media import Media
@@ -28,11 +27,6 @@ SECURITY_HEADERS: Final = {
     "Cache-Control": "private, max-age=86400",
 }
 """On every file: what somebody uploaded must never run, nor be kept by a shared cache (rows E02 and E10)."""
-
-
-class _Method(enum.Enum):
-    CROP = "crop"
-    SCALE = "scale"
 
 
 class MediaApi:
@@ -88,7 +82,7 @@ class MediaApi:
         wanted = Wanted(
             width=query_int(request, "width", minimum=1, maximum=_SIDE_MAX, clamp=True),
             height=query_int(request, "height", minimum=1, maximum=_SIDE_MAX, clamp=True),
-            method=query_enum(request, "method", _Method.SCALE, _Method).value,
+            method=query_enum(request, "method", Method.SCALE, Method).value,
             is_animated=query_bool(request, "animated", False),
         )
         media = await self._readable(request)

@@ -5,6 +5,7 @@ An image that crashes its decoder crashes that process alone (rows E04 and E05 o
 
 from __future__ import annotations
 
+import enum
 import logging
 import re
 from dataclasses import dataclass
@@ -29,6 +30,13 @@ class ThumbnailLimits:
     timeout: float = 20.0
     memory_bytes: int = 768 * 1024 * 1024
     processes: int = 2
+
+
+class Method(enum.Enum):
+    """How a picture is made to fit."""
+
+    CROP = "crop"
+    SCALE = "scale"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from federation.server_discovery import ServiceRecord
 from federation.services import FederationServices, build_federation_services
 from homeserver.composition import build
 from homeserver.http.application import HttpApplication
+from homeserver.http.request import StreamBody
 from homeserver.http.routing import Router
 from homeserver.outbound.client import OutboundAnswer, OutboundFailed
 from homeserver.protocol.identifiers import ServerName
@@ -48,8 +49,12 @@ class Network:
         reply = await there.federation_application.respond(
             request.method, target, headers, request.body or b"", "192.0.2.1"
         )
-        assert isinstance(reply.body, bytes)
-        return OutboundAnswer(reply.status, {"content-type": "application/json"}, reply.body)
+        if isinstance(reply.body, StreamBody):
+            body = b"".join([piece async for piece in reply.body.chunks])
+        else:
+            assert isinstance(reply.body, bytes)
+            body = reply.body
+        return OutboundAnswer(reply.status, {name.lower(): value for name, value in reply.headers}, body)
 
 
 @dataclass

@@ -6,7 +6,7 @@ processor time. The parser is Python's own, which keeps no tree and does not rec
     page_process.py CHARSET MEMORY_BYTES CPU_SECONDS
 
 CHARSET is what the server said, or "". Output: {"properties": {"og:title": ...}, "image": "address" or null, "base":
-"address" or null}. Exit status: 0 read, anything else: nothing can be said.
+"address" or null, "oembed": "address" or null}. Exit status: 0 read, anything else: nothing can be said.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ OTHERWISE = {
 }
 IMAGES = ("og:image:secure_url", "og:image", "og:image:url", "twitter:image", "twitter:image:src", "image")
 """Names of a picture's address, the best first."""
+OEMBED = "application/json+oembed"
 SKIPPED = frozenset({"script", "style", "noscript", "template", "svg", "nav", "header", "footer", "aside", "form"})
 VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
 HEADINGS = frozenset({"h1", "h2", "h3"})
@@ -101,6 +102,7 @@ class Page(HTMLParser):
         self.said: dict[str, str] = {}
         self.links: dict[str, str] = {}
         self.base: str | None = None
+        self.oembed: str | None = None
         self.pictures: list[str] = []
         self.title: list[str] = []
         self.heading: list[str] = []
@@ -126,6 +128,8 @@ class Page(HTMLParser):
             if name and content and len(self.said) < 200:
                 self.said.setdefault(name, content)
         elif tag == "link":
+            if given.get("type", "").strip().lower() == OEMBED and given.get("href"):
+                self.oembed = self.oembed or given["href"].strip()
             for relation in given.get("rel", "").lower().split():
                 if given.get("href"):
                     self.links.setdefault(relation, given["href"].strip())
@@ -208,6 +212,7 @@ def read(page: Page) -> dict[str, object]:
         "properties": properties,
         "image": image if image and len(image) <= LINK_MAX else None,
         "base": page.base if page.base and len(page.base) <= LINK_MAX else None,
+        "oembed": page.oembed if page.oembed and len(page.oembed) <= LINK_MAX else None,
     }
 
 

@@ -19,11 +19,12 @@ _PROCESSES: Final = 2
 
 
 class PageFacts(msgspec.Struct, frozen=True):
-    """What a page says of itself. `image` and `base` are addresses as they stand in the page."""
+    """What a page says of itself. `image`, `base` and `oembed` are addresses as they stand in the page."""
 
     properties: Mapping[str, str] = {}
     image: str | None = None
     base: str | None = None
+    oembed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

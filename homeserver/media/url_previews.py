@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import msgspec
 
 from homeserver.clock import Clock
-from homeserver.media.page_reader import PageFacts, PageReader
+from homeserver.media.page_reader import PageReader
 from homeserver.media.thumbnail_maker import Made, ThumbnailMaker, Wanted
 from homeserver.media.uploads import Upload, Uploads
 from homeserver.outbound.client import Outbound, OutboundAnswer, OutboundFailed
@@ -35,6 +35,8 @@ FETCH_SECONDS: Final = 15.0
 """For a page with its redirects, and again for its picture."""
 PAGE_BYTES: Final = 2 * 1024 * 1024
 """As much of a page is read; what it says of itself stands at its beginning."""
+EMBEDDED_BYTES: Final = 64 * 1024
+TEXT_MAX: Final = 300
 REDIRECTS: Final = 4
 FAILED_MS: Final = 5 * 60 * 1000
 """How long a page that told nothing is not asked again."""
@@ -57,6 +59,14 @@ class PreviewSettings:
     lifetime_ms: int = 3600 * 1000
     picture_bytes: int = 10 * 1024 * 1024
     languages: str = "en,zh;q=0.9,*;q=0.5"
+
+
+class _Embedded(msgspec.Struct, frozen=True):
+    type: str = ""
+    title: str | None = None
+    provider_name: str | None = None
+    thumbnail_url: str | None = None
+    url: str | None = None
 
 
 class UrlPreviews:
@@ -145,20 +155,36 @@ class UrlPreviews:
                 return {}, None
             file.seek(0)
             facts = await self._reader.read(file.read(PAGE_BYTES), charset)
-        return _with_picture(dict(facts.properties), await self._picture_of(facts, target))
+        told = dict(facts.properties)
+        base = target if facts.base is None else target.follow(facts.base)
+        image = facts.image
+        if image is None and facts.oembed is not None:
+            embedded = await self._embedded(base, facts.oembed)
+            image = embedded.thumbnail_url or (embedded.url if embedded.type == "photo" else None)
+            for name, value in (("og:title", embedded.title), ("og:site_name", embedded.provider_name)):
+                if value:
+                    told.setdefault(name, value[:TEXT_MAX])
+        return _with_picture(told, None if image is None else await self._picture_at(base, image))
 
-    async def _picture_of(self, facts: PageFacts, page: Target) -> tuple[Media, Made] | None:
-        """The page's picture; None when it has none that can be had."""
-        if facts.image is None:
-            return None
+    async def _embedded(self, base: Target, address: str) -> _Embedded:
+        """What the page's oEmbed document says, whose HTML is left out (row C02). Spec: oembed.com."""
         try:
-            base = page if facts.base is None else page.follow(facts.base)
-            target = base.follow(facts.image)
+            with tempfile.TemporaryFile() as file:
+                await self._fetch(base.follow(address), file)
+                file.seek(0)
+                return msgspec.json.decode(file.read(EMBEDDED_BYTES), type=_Embedded)
+        except (OutboundFailed, msgspec.DecodeError):
+            return _Embedded()
+
+    async def _picture_at(self, base: Target, address: str) -> tuple[Media, Made] | None:
+        """A page's picture; None when it cannot be had."""
+        try:
+            target = base.follow(address)
             with tempfile.TemporaryFile() as file:
                 answer, _ = await self._fetch(target, file)
                 return await self._keep_picture(file) if _content_type(answer)[0] in _PICTURES else None
         except OutboundFailed as failure:
-            _log.debug("No picture for the preview of %s: %s", page.host, failure.reason)
+            _log.debug("No picture for a preview of %s: %s", base.host, failure.reason)
             return None
 
     async def _fetch(self, target: Target, file: BinaryIO) -> tuple[OutboundAnswer, Target]:

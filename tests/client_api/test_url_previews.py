@@ -173,6 +173,41 @@ async def test_C02_pictures_and_redirects_are_asked_like_the_page(server: Server
     assert web.asked.count("https://d.example/") == 5
 
 
+OEMBED = b'<title>T</title><link rel=alternate type="application/json+oembed" href="%s">'
+
+
+async def test_a_page_without_a_picture_may_have_one_in_its_oembed(server: Server, web: Web) -> None:
+    alice = await server.register()
+    web.pages["https://o.example/"] = html(OEMBED.replace(b"<title>T</title>", b"") % b"/oembed?x=1")
+    web.pages["https://o.example/oembed?x=1"] = OutboundAnswer(
+        200,
+        {"content-type": "application/json"},
+        b'{"type":"video","title":"Film","provider_name":"Site","thumbnail_url":"https://example.org/picture.png",'
+        b'"html":"<script>alert(1)</script>","width":[]}',
+    )
+    body = await told(alice, "https://o.example/")
+    assert (body["og:title"], body["og:site_name"], body["og:image:width"]) == ("Film", "Site", 800)
+    assert "script" not in str(body)
+
+
+async def test_C02_an_oembed_document_leads_nowhere_else(server: Server, web: Web) -> None:
+    alice = await server.register()
+    web.pages["https://a.example/"] = html(OEMBED % b"http://127.0.0.1:8008/secret")
+    web.pages["https://b.example/"] = html(OEMBED % b"file:///etc/passwd")
+    web.pages["https://c.example/"] = html(OEMBED % b"/bad")
+    web.pages["https://c.example/bad"] = html(b'{"thumbnail_url":"gopher://127.0.0.1:6379/_x","title":1}')
+    web.pages["https://d.example/"] = html(OEMBED % b"/inner")
+    web.pages["https://d.example/inner"] = html(b'{"thumbnail_url":"http://169.254.169.254/"}')
+    web.pages["https://e.example/"] = html(
+        b'<title>T</title><meta http-equiv=refresh content="0;url=http://127.0.0.1/">'
+    )
+    for host in "abcde":
+        assert await told(alice, f"https://{host}.example/") == {"og:title": "T"}
+    others = {request.url for request in web.outbound.requests} - set(web.pages)
+    assert others == {"http://127.0.0.1:8008/secret", "http://169.254.169.254/"}, "which the guard refuses"
+    assert not any(request.trusted for request in web.outbound.requests)
+
+
 async def test_relative_pictures_follow_the_pages_base(server: Server, web: Web) -> None:
     alice = await server.register()
     web.pages["https://b.example/x/"] = html(

@@ -5,24 +5,17 @@ Needs Node.js 20 or newer and npm; the library is installed into `js/node_module
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-import os
-import signal
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.end_to_end.cutting_proxy import CuttingProxy
+from tests.end_to_end.javascript import play_flow
 from tests.support.server_process import Account, ServerProcess
 
 pytestmark = pytest.mark.end_to_end
 
-FOLDER = Path(__file__).with_name("js")
-FLOW_SECONDS = 90
 PEOPLE = ("ann", "ben", "cid", "dan", "eva", "fay", "gil", "hal")
 
 Flow = Callable[..., Awaitable[dict[str, Any]]]
@@ -40,50 +33,11 @@ def flow(node: str, server: ServerProcess, person: Callable[[str], Account]) -> 
         given = {"baseUrl": server.base_url, "serverName": server.server_name, "people": tokens, **more}
         if proxy is not None:
             given["proxyUrl"] = proxy.base_url
-        process = await asyncio.create_subprocess_exec(
-            node,
-            "flows.mjs",
-            name,
-            json.dumps(given),
-            cwd=FOLDER,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=2**24,
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(FLOW_SECONDS):
-                facts = await _facts(process, proxy)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.communicate()
+        obey = None if proxy is None else lambda what: proxy.cut(hold=True) if what == "cut" else proxy.resume()
+        facts = await play_flow(node, name, given, obey)
         return {**facts, "people": [each.user_id for each in accounts]}
 
     return play
-
-
-async def _facts(process: asyncio.subprocess.Process, proxy: CuttingProxy | None) -> dict[str, Any]:
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert process.stderr is not None
-    async for line in process.stdout:
-        if not line.startswith(b"{"):
-            continue  # the library prints now and then
-        said = json.loads(line)
-        assert "failure" not in said, said["failure"]
-        if "facts" in said:
-            facts: dict[str, Any] = said["facts"]
-            return facts
-        assert proxy is not None
-        if said["ask"] == "cut":
-            proxy.cut(hold=True)
-        else:
-            proxy.resume()
-        process.stdin.write(b"done\n")
-        await process.stdin.drain()
-    raise AssertionError(f"the flow ended without a word: {(await process.stderr.read()).decode()[-2000:]}")
 
 
 async def test_registers_logs_in_and_out(flow: Flow, server: ServerProcess, person: Callable[[str], Account]) -> None:

@@ -1,6 +1,6 @@
 // Encrypted rooms with the Rust crypto of matrix-js-sdk: two people with two devices each.
 
-import { eventually, given, sdk, seen, started, until } from "./client.mjs";
+import { ask as askTest, eventually, given, sdk, seen, started, until } from "./client.mjs";
 import { CryptoEvent, VerifierEvent, VerificationPhase, VerificationRequestEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
 
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent };
@@ -12,8 +12,8 @@ const recoveryKeys = new Map();
 /** A started client with encryption, of the n-th person's session or of the one given. */
 async function device(n, session = given.people[n]) {
     const made = sdk.createClient({
-        ...session,
         baseUrl: given.baseUrl,
+        ...session,
         logger: silent,
         timelineSupport: true,
         verificationMethods: [SAS],
@@ -31,10 +31,10 @@ async function device(n, session = given.people[n]) {
 }
 
 /** A further device of the n-th person, who types the password. */
-async function anotherDevice(n) {
+async function anotherDevice(n, more = {}) {
     const identifier = { type: "m.id.user", user: given.people[n].userId };
     const login = await sdk.createClient({ baseUrl: given.baseUrl }).loginRequest({ type: "m.login.password", identifier, password: given.password });
-    return device(n, { userId: login.user_id, accessToken: login.access_token, deviceId: login.device_id });
+    return device(n, { userId: login.user_id, accessToken: login.access_token, deviceId: login.device_id, ...more });
 }
 
 /** Cross-signing keys, secret storage and a backup, as a client sets them up on the first day. */
@@ -190,6 +190,38 @@ export const encryption = {
         await fresh.getCrypto().startDehydration();
         await rehydrated;
         return { supported, dehydrated: asleep.dehydrated, read: await reads(fresh, room, secret), ben: benUser };
+    },
+
+    /** Ben's phone reaches nothing for a week, in which the keys of the room change every day. */
+    async week_offline() {
+        const benUser = given.people[1].userId;
+        const [ann, ben] = [await device(0), await device(1)];
+        const phone = await anotherDevice(1, { baseUrl: given.proxyUrl });
+        const { room_id: room } = await ann.createRoom({
+            preset: "private_chat",
+            invite: [benUser],
+            initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
+        });
+        await eventually(ben, () => ben.getRoom(room)?.getMyMembership() === "invite");
+        await ben.joinRoom(room);
+        await seen(phone, room);
+        await seen(ann, room);
+        await holds(() => ann.getRoom(room).getMember(benUser)?.membership === "join", "Ann sees Ben join");
+        await askTest("cut");
+        const sent = [];
+        const times = [];
+        for (let day = 1; day <= 7; day++) {
+            await askTest("day");
+            await ann.getCrypto().forceDiscardSession(room);
+            const said = (await ann.sendEvent(room, "m.room.message", { msgtype: "m.text", body: `day ${day}` })).event_id;
+            sent.push(said);
+            times.push((await ask(1, "GET", `/rooms/${encodeURIComponent(room)}/event/${encodeURIComponent(said)}`)).origin_server_ts);
+        }
+        const before = phone.getRoom(room).findEventById(sent[0]) !== undefined;
+        await askTest("resume");
+        const read = [];
+        for (const said of sent) read.push(await reads(phone, room, said));
+        return { read, before, days: times.map((time) => Math.round((time - times[0]) / 86400000)) };
     },
 
     async one_time_keys_are_refilled() {

@@ -123,7 +123,7 @@ class _ClassBuckets:
 
 class RouteLimiter:
     """The configured limits of every class. `is_exempt` frees application services whose registration says so;
-    `override` gives single users another limit of sending, as (events a second, events at once), both 0 for none."""
+    `override` gives single users another limit of sending, as (events a second, events at once), the first 0 for none."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class RouteLimiter:
                 return
             account = self._overridden.get(own)
             if account is None:
-                account = self._overridden[own] = TokenBuckets(RateLimit(own[0], own[1]), self._clock)
+                account = self._overridden[own] = TokenBuckets(RateLimit(own[0], max(own[1], 1)), self._clock)
         taken: list[tuple[TokenBuckets, str]] = []
         if account is not None:
             taken.append((account, address if requester is None else requester.user_id))

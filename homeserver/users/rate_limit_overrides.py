@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from homeserver.protocol.errors import InvalidParam
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.rate_limit_overrides import RateLimitOverrideStore
 
+MAXIMUM: Final = 1_000_000
+
 
 class RateLimitOverrides:
-    """Set by operators; (events a second, events at once), both 0 for no limit."""
+    """Set by operators; (events a second, events at once), the first 0 for no limit."""
 
     def __init__(self, db: Database, store: RateLimitOverrideStore) -> None:
         self._db = db
@@ -27,9 +31,9 @@ class RateLimitOverrides:
         return await self._store.find_override(user_id)
 
     async def set(self, user_id: str, per_second: int, burst: int) -> None:
-        """Raises InvalidParam."""
-        if per_second < 0 or burst < 0 or (per_second == 0) != (burst == 0):
-            raise InvalidParam("'messages_per_second' and 'burst_count' are both above 0, or both 0 for no limit.")
+        """`per_second` 0: no limit. Raises InvalidParam."""
+        if not (0 <= per_second <= MAXIMUM and 0 <= burst <= MAXIMUM):
+            raise InvalidParam(f"'messages_per_second' and 'burst_count' are numbers from 0 to {MAXIMUM}.")
 
         async def write(txn: Transaction) -> None:
             await self._store.set_override(txn, user_id, per_second, burst)

@@ -28,6 +28,12 @@ def test_F17_the_proxies_do_not_pass_on_the_operators_api() -> None:
         assert "_synapse" not in text, name
         assert "_matrix" in text, name
         assert "webchat" in text, name
+    (passed,) = re.findall(r"location ~ (\S+) {", (DEPLOY / "nginx.conf").read_text())
+    for path in ("/_matrix/client/versions", "/_halfdoor/account/login", "/_halfdoor/oauth2/token"):
+        assert re.search(passed, path), path
+    for path in ("/_halfdoor/admin/v1/reports", "/_halfdoor/admin", "/_synapse/admin/v1/x", "/other/_matrix/"):
+        assert not re.search(passed, path), path
+    assert "not path /_halfdoor/admin /_halfdoor/admin/*" in (DEPLOY / "Caddyfile").read_text()
 
 
 def test_nginx_overwrites_what_a_client_says_of_its_address() -> None:

@@ -123,7 +123,7 @@ class _ClassBuckets:
 
 class RouteLimiter:
     """The configured limits of every class. `is_exempt` frees application services whose registration says so;
-    `override` gives single users another limit of sending, as (events a second, events at once), the first 0 for none."""
+    `override` gives single users another limit of sending, as (events a second, events at once); 0 a second: none."""
 
     def __init__(
         self,

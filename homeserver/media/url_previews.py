@@ -156,7 +156,7 @@ class UrlPreviews:
             file.seek(0)
             facts = await self._reader.read(file.read(PAGE_BYTES), charset)
         told = dict(facts.properties)
-        base = target if facts.base is None else target.follow(facts.base)
+        base = _base(target, facts.base)
         image = facts.image
         if image is None and facts.oembed is not None:
             embedded = await self._embedded(base, facts.oembed)
@@ -232,6 +232,14 @@ class UrlPreviews:
 
 def _is_below(host: str, names: Sequence[str]) -> bool:
     return any(host == name or host.endswith(f".{name}") for name in names)
+
+
+def _base(page: Target, said: str | None) -> Target:
+    """What addresses in a page are relative to."""
+    try:
+        return page if said is None else page.follow(said)
+    except OutboundFailed:
+        return page
 
 
 def _into(file: BinaryIO) -> Callable[[bytes], None]:

@@ -210,6 +210,8 @@ async def test_C02_an_oembed_document_leads_nowhere_else(server: Server, web: We
 
 async def test_relative_pictures_follow_the_pages_base(server: Server, web: Web) -> None:
     alice = await server.register()
+    web.pages["https://a.example/"] = html(b'<base href="javascript:x"><title>T</title>')
+    assert await told(alice, "https://a.example/") == {"og:title": "T"}
     web.pages["https://b.example/x/"] = html(
         b'<base href="/base/"><title>T</title><meta itemprop=image content="p.png">'
     )

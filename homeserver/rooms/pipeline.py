@@ -24,7 +24,7 @@ from signedjson.types import SigningKey
 from homeserver.clock import Clock
 from homeserver.hooks import EventToCheck, Hooks
 from homeserver.protocol.authorization import auth_keys, check_authorized
-from homeserver.protocol.errors import Forbidden, TooLarge, Unknown
+from homeserver.protocol.errors import Forbidden, MatrixError, TooLarge, Unknown
 from homeserver.protocol.events import Event
 from homeserver.protocol.hashes import reference_hash
 from homeserver.protocol.identifiers import domain_of
@@ -37,6 +37,7 @@ from homeserver.rooms.policy_servers import (
     NoPolicyServers,
     PolicyServer,
     PolicyServers,
+    check_recommended,
     needs_recommendation,
     policy_server_of,
     recommend,
@@ -170,6 +171,21 @@ class Pipeline:
             if room.epoch != epoch:
                 raise _Stale
             return await self._persist(room, drafted, new=False)
+
+    async def why_not_recommended(self, room: LiveRoom, event: Event) -> str | None:
+        """Why the room's policy server does not recommend an event of another server, which is asked when the event has
+        no valid signature of it; None when it does, or the room has none. Such events are soft failed."""
+        server = policy_server_of(room, self._server_name)
+        if server is None or not needs_recommendation(event):
+            return None
+        try:
+            check_recommended(event, server)
+        except Forbidden:
+            try:
+                await recommend(event, server, self.policy_servers)
+            except MatrixError as refusal:
+                return f"By the room's policy server: {refusal.message}"
+        return None
 
     # 1. draft
 

@@ -17,7 +17,7 @@ Spec: Server-Server API, "Checks performed on receipt of a PDU", "Rejection", "S
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,6 +83,9 @@ class Known:
     status: int
 
 
+WhyNotRecommended = Callable[[LiveRoom, Event], Awaitable[str | None]]
+"""Why the policy server of a room does not recommend an event; None when it does, or there is none."""
+
 Outcome = Accepted | SoftFailed | Rejected | Known
 
 
@@ -103,6 +106,7 @@ class Receiver:
         branches: Branches,
         persistence: Persistence,
         received_events: ReceivedEvents,
+        why_not_recommended: WhyNotRecommended,
     ) -> None:
         self._db = db
         self._rooms = rooms
@@ -111,6 +115,7 @@ class Receiver:
         self._branches = branches
         self._persistence = persistence
         self._received_events = received_events
+        self._why_not_recommended = why_not_recommended
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def receive(self, event: Event, *, state_before: Mapping[StateKey, str] | None = None) -> Outcome:
@@ -150,6 +155,7 @@ class Receiver:
                 del self._locks[event.room_id]
 
     async def _judge(self, event: Event, state_before: Mapping[StateKey, str] | None) -> Awaitable[Outcome]:
+        unwanted: str | None = None
         for _ in range(MAX_ATTEMPTS):
             room = await self._rooms.get(event.room_id)
             found = await self._graph.find_graph_events(room.room_id, [event.event_id])
@@ -159,16 +165,19 @@ class Receiver:
             was_outlier = known is not None
             refusal = "It was rejected before" if known is not None and known.status == REJECTED_OUTLIER else None
             refusal = refusal or await self.refusal_by_auth_events(room, event)
+            if refusal is None and unwanted is None:
+                unwanted = await self._why_not_recommended(room, event)
             redactions = await self._graph.list_waiting_redactions(room.room_id, event.event_id)
             if state_before is None and await self._stands_on_head(room, event):
-                judged = None if was_outlier or refusal or redactions else self._draft_on_head(room, event)
+                is_special = was_outlier or refusal or unwanted or redactions
+                judged = None if is_special else self._draft_on_head(room, event)
                 if judged is not None:
                     return judged
             async with room.hold():
                 await self._db.write(_nothing)  # what was drafted is committed then, or void
                 if self._rooms.peek(room.room_id) is not room:
                     continue
-                received = await self._on_branch(room, event, refusal, state_before)
+                received = await self._on_branch(room, event, refusal, state_before, unwanted)
                 received.was_outlier = was_outlier
                 if received.status == ACCEPTED and redactions:
                     received.redaction = await self._redaction_that_waited(room, event, redactions)
@@ -265,7 +274,12 @@ class Receiver:
     # 5. and 6. on a branch
 
     async def _on_branch(
-        self, room: LiveRoom, event: Event, refusal: str | None, state_before: Mapping[StateKey, str] | None
+        self,
+        room: LiveRoom,
+        event: Event,
+        refusal: str | None,
+        state_before: Mapping[StateKey, str] | None,
+        unwanted: str | None,
     ) -> Received:
         if state_before is None:
             before, whole = await self._branches.merged(room, await self._branches.after(room, event.prev_events))
@@ -288,6 +302,9 @@ class Receiver:
             check_authorized(event, current)
         except NotAuthorized as error:
             received.status, received.reason = SOFT_FAILED, str(error)
+            return received
+        if unwanted is not None:
+            received.status, received.reason = SOFT_FAILED, unwanted
             return received
         if replaced is not None:
             found = await self._events.find_events(room.room_id, room.version, [replaced])

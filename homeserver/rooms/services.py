@@ -158,6 +158,16 @@ def build_room_services(
     )
     graph = EventGraphStore(db)
     branches = Branches(events=events, graph=graph, rooms=store)
+    pipeline = Pipeline(
+        db=db,
+        rooms=live,
+        persistence=persistence,
+        hooks=hooks,
+        clock=clock,
+        server_name=settings.server_name,
+        signing_key=signing_key,
+        policy_servers=policy_servers,
+    )
     receiver = Receiver(
         db=db,
         rooms=live,
@@ -168,16 +178,7 @@ def build_room_services(
         received_events=ReceivedEvents(
             events=events, store=store, graph=graph, persistence=persistence, stream=stream, notifier=notifier
         ),
-    )
-    pipeline = Pipeline(
-        db=db,
-        rooms=live,
-        persistence=persistence,
-        hooks=hooks,
-        clock=clock,
-        server_name=settings.server_name,
-        signing_key=signing_key,
-        policy_servers=policy_servers,
+        why_not_recommended=pipeline.why_not_recommended,
     )
     memberships = Memberships(
         db=db,

@@ -12,6 +12,9 @@ from homeserver.http.errors import status_of
 from homeserver.protocol.errors import MatrixError
 from homeserver.protocol.events import Event
 from homeserver.protocol.room_versions import ROOM_VERSIONS
+from tests.rooms.test_policy_servers import CONTENT, POLICY, FakePolicyServer
+from tests.support.federation import FederatedServer, settle
+from tests.support.server import User
 
 EVENT = Event(
     {
@@ -101,3 +104,48 @@ async def test_B17_refusals_are_passed_on_and_say_nothing_of_the_session(
 @pytest.mark.parametrize("answer", [[], "x", None, 7, {"policy.test": "signature"}])
 async def test_answers_of_another_form_are_no_signatures(answer: Any) -> None:
     assert await ask(answer) == {}
+
+
+async def guarded_room(
+    one: FederatedServer, two: FederatedServer
+) -> tuple[User, User, str, tuple[FakePolicyServer, FakePolicyServer]]:
+    """A room of two servers with a policy server, of which a user is there as far as both know."""
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await settle(one, two)
+    asked = FakePolicyServer(), FakePolicyServer()
+    for server, policy in zip((one, two), asked, strict=True):
+        server.homeserver.rooms.pipeline.policy_servers = policy
+        (await server.homeserver.rooms.live.get(room_id)).set_member(f"@bot:{POLICY}", "join")
+    await alice.set_state(room_id, "m.room.policy", CONTENT)
+    await settle(one, two)
+    return alice, bob, room_id, asked
+
+
+async def bodies(user: User, room_id: str) -> list[str]:
+    chunk = (await user.get(f"/rooms/{room_id}/messages", dir="b", limit=50))["chunk"]
+    return [event["content"]["body"] for event in reversed(chunk) if event["type"] == "m.room.message"]
+
+
+async def test_event_that_was_recommended_is_taken_without_asking_again(
+    one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, bob, room_id, (asked_by_one, asked_by_two) = await guarded_room(one, two)
+    await alice.say(room_id, "hello")
+    await settle(one, two)
+    assert await bodies(bob, room_id) == ["hello"]
+    assert (len(asked_by_one.asked), len(asked_by_two.asked)) == (1, 0)
+
+
+async def test_event_without_recommendation_is_asked_for_and_soft_failed_when_it_is_refused(
+    one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, bob, room_id, (_, asked_by_two) = await guarded_room(one, two)
+    (await one.homeserver.rooms.live.get(room_id)).set_member(f"@bot:{POLICY}", "leave")  # one asks nobody any more
+    for body in ("fine", "spam", "fine again"):
+        await alice.say(room_id, body)
+        await settle(one, two)
+    assert await bodies(alice, room_id) == ["fine", "spam", "fine again"]
+    assert await bodies(bob, room_id) == ["fine", "fine again"]
+    assert [event.content["body"] for event in asked_by_two.asked] == ["fine", "spam", "fine again"]

@@ -13,6 +13,7 @@ import re
 import signal
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -429,6 +430,9 @@ def push_settings(settings: Settings) -> PushSettings:
 def use_directory(settings: Settings, homeserver: Homeserver) -> None:
     """Let an LDAP directory judge passwords."""
     from homeserver.ldap import LdapPasswords, LdapSettings  # costs memory that servers without a directory keep
+
+    if find_spec("ldap3") is None:
+        raise RuntimeError('ldap.uri is set, but ldap3 is not installed: pip install "halfdoor[ldap]"')
 
     ldap = settings.ldap
     chosen = LdapSettings(

@@ -47,6 +47,8 @@ def file_problems(settings: config.Settings) -> list[config.Problem]:
             file = getattr(listener, name)
             if file is not None:
                 wanted[f"listeners[{index}].{name}"] = file
+    authorities = {"mail.ca_file": settings.mail.ca_file, "ldap.ca_file": settings.ldap.ca_file}
+    wanted |= {path: file for path, file in authorities.items() if file is not None}
     for index, file in enumerate(settings.appservices.registration_files):
         wanted[f"appservices.registration_files[{index}]"] = file
     found = [config.Problem(path, f"{file} is no file") for path, file in wanted.items() if not file.is_file()]

@@ -129,6 +129,16 @@ PASSWORD_CHANGED: Final = Letter(
     ),
 )
 
+TEST: Final = Letter(
+    Text("A test of {server}", "{server} 的测试邮件"),
+    (
+        Text(
+            "The operator of {server} is trying whether its e-mails arrive. This one did.",
+            "{server} 的管理员正在测试邮件能否送达。这一封已送达。",
+        ),
+    ),
+)
+
 RENEW_ACCOUNT: Final = Letter(
     Text("Your account on {server} ends on {date}", "您在 {server} 的账号将于 {date} 到期"),
     (

@@ -39,6 +39,7 @@ def init(folder: Path, *options: str) -> int:
         "demo",
         "user",
         "user add",
+        "mail test",
         "token add",
         "token list",
         "token remove",
@@ -314,3 +315,13 @@ def unused_port() -> int:
 def test_serve_without_configuration_says_what_makes_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--config", str(tmp_path / "none.yaml")]) == 2
     assert "`halfdoor init` makes one" in capsys.readouterr().err
+
+
+def test_mail_test_says_what_is_missing_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "halfdoor.yaml"
+    file.write_text("server_name: example.org")
+    assert main(["mail", "test", "you@example.org", "--config", str(file)]) == 1
+    assert "mail.smtp_host" in capsys.readouterr().err
+    file.write_text("{server_name: example.org, mail: {smtp_host: 127.0.0.1, smtp_port: 1}}")
+    assert main(["mail", "test", "you@example.org", "--config", str(file)]) == 1
+    assert "127.0.0.1 did not take an e-mail" in capsys.readouterr().err

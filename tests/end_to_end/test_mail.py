@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from aiosmtpd.smtp import Envelope
 
 from tests.support import slapd
 from tests.support.certificates import self_signed
-from tests.support.halfdoor_process import halfdoor
+from tests.support.halfdoor_process import REPOSITORY, halfdoor
 from tests.support.server_process import ServerProcess, free_port
 
 pytestmark = pytest.mark.end_to_end
@@ -83,7 +85,9 @@ class Running:
         return {"sid": answer["sid"], "client_secret": secret}
 
 
-def call(server: ServerProcess, method: str, path: str, body: Any = None, *, token: str | None = None) -> Any:
+def call(
+    server: ServerProcess, method: str, path: str, body: Any = None, *, token: str | None = None
+) -> tuple[int, Any]:
     """(status, body): JSON where it is JSON."""
     import http.client
 
@@ -109,14 +113,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     context.load_cert_chain(certificate, key)
     mailbox = Mailbox()
     controller = Controller(mailbox, "127.0.0.1", free_port(), tls_context=context, require_starttls=True)
-    controller.start()  # type: ignore[no-untyped-call]
+    controller.start()
     mail = {"smtp_host": "localhost", "smtp_port": controller.port, "ca_file": str(certificate)}
     registration = {"enabled": True, "email_required": True, "email_patterns": ["[^@]+@example[.]org"]}
     try:
         with halfdoor(folder, settings={"mail": mail, "registration": registration}) as server:
             yield Running(server, mailbox)
     finally:
-        controller.stop()  # type: ignore[no-untyped-call]
+        controller.stop()
 
 
 def test_somebody_registers_with_an_address_and_forgets_the_password(running: Running) -> None:
@@ -147,6 +151,16 @@ def test_somebody_registers_with_an_address_and_forgets_the_password(running: Ru
     log = running.server.log_file.read_text()
     assert "alice@example.org" not in log
     assert "another long password" not in log
+
+
+def test_the_command_tries_the_mail_server(running: Running) -> None:
+    """In a process of its own, as an operator calls it: it makes a loop of its own."""
+    configuration = str(running.server.directory / "halfdoor.yaml")
+    command = [sys.executable, "-m", "homeserver", "mail", "test", "you@example.org", "--config", configuration]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    message = running.mailbox.take()
+    assert (message["To"], message["Subject"]) == ("you@example.org", "A test of halfdoor.test")
 
 
 @pytest.mark.skipif(shutil.which("slapd", path="/usr/sbin:/usr/bin") is None, reason="apt-get install slapd")

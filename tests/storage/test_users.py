@@ -322,7 +322,8 @@ async def test_pushers_are_kept_by_user_app_and_key(database: Database) -> None:
 
 
 async def test_openid_tokens_expire(database: Database) -> None:
-    store = OpenIdTokenStore(database)
+    store, accounts = OpenIdTokenStore(database), AccountStore(database)
+    await write(database, lambda txn: accounts.add_account(txn, Account(ALICE, 1)))
     await write(database, lambda txn: store.add_token(txn, "h", ALICE, 10, 5))
     assert await store.find_user("h", 9) == ALICE
     assert await store.find_user("h", 10) is None

@@ -22,6 +22,7 @@ class SyncRequest:
     `is_lost`: `since` was beyond the end of the stream, so that nobody knows what the device has.
     `state_after_name`: what the state after the timeline is called; who asks by the name of MSC4222 (matrix-js-sdk)
     looks for the answer under that name alone.
+    `is_pushed`: over a connection that stays open, of which there are bounds of their own.
     """
 
     requester: Requester
@@ -33,6 +34,7 @@ class SyncRequest:
     state_after_name: str = "state_after"
     timeout_ms: int = 0
     set_presence: State = "online"
+    is_pushed: bool = False
 
 
 @dataclass(slots=True)

@@ -307,6 +307,7 @@ class SyncSocket:
                     use_state_after=hello.use_state_after,
                     timeout_ms=heartbeat_ms,
                     set_presence=self._presence,
+                    is_pushed=True,
                 )
             )
             requester = await self._verify()

@@ -86,7 +86,8 @@ class Sync:
             run = await self._look(request)
             return run, bool(run.response or run.rooms or request.since is None or request.full_state)
 
-        return await self._answer(await self._polls.wait(request.requester, request.timeout_ms, look))
+        run = await self._polls.wait(request.requester, request.timeout_ms, look, is_counted=not request.is_pushed)
+        return await self._answer(run)
 
     async def _look(self, request: SyncRequest) -> SyncRun:
         run = await self._begin(request)

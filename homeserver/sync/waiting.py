@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Final, TypeVar
 
 from homeserver.clock import Clock
@@ -44,11 +44,18 @@ class LongPolls:
         self._presence = presence
         self._polls: dict[tuple[str, str | None], list[_Poll]] = {}
 
-    async def wait(self, requester: Requester, timeout_ms: int, look: Callable[[], Awaitable[tuple[T, bool]]]) -> T:
+    async def wait(
+        self,
+        requester: Requester,
+        timeout_ms: int,
+        look: Callable[[], Awaitable[tuple[T, bool]]],
+        *,
+        is_counted: bool = True,
+    ) -> T:
         """The first result of `look` that it calls news, or the last one when the time is up, when the server stops or
-        when the same device polls too often at once."""
+        when the same device polls too often at once (for those that are counted)."""
         deadline = self._clock.monotonic() + min(timeout_ms / 1000, MAX_WAIT_SECONDS)
-        with self._counted(requester) as poll:
+        with self._counted(requester) if is_counted else nullcontext(_Poll()) as poll:
             while True:
                 poll.waiter = waiter = self._notifier.expect(requester.user_id)
                 try:

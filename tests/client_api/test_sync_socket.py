@@ -314,3 +314,14 @@ async def test_a_server_that_stops_says_so() -> None:
         assert (await client.end())[0] == 1001
         assert (await silent.end())[0] == 1001
         assert await asyncio.wait_for(here.connect().opened, 5) is False
+
+
+async def test_many_connections_of_one_device_do_not_wake_one_another() -> None:
+    async with running() as here:
+        alice = await here.server.register("alice")
+        clients = [here.connect() for _ in range(12)]
+        for client in clients:
+            await client.hello(alice.token)
+            await client.delta()
+        await settled(here)
+        assert all(client.frames.empty() for client in clients)

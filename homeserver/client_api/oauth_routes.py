@@ -159,7 +159,8 @@ def provider_routes(visitors: Visitors, oauth: OAuthServices, sso: SsoServices) 
     provider = f"{ACCOUNT}/providers/{{provider_id}}"
     return [
         Route("GET", provider, pages.depart, NONE, LOGIN),
-        Route("GET", f"{provider}/callback", pages.arrive, NONE, LOGIN),
+        # It writes: whoever comes back is not to be lost halfway because a browser hurries on.
+        Route("GET", f"{provider}/callback", pages.arrive, NONE, LOGIN, cancel_on_disconnect=False),
         Route("POST", f"{provider}/backchannel_logout", pages.log_out, NONE, READ),
         Route("GET", f"{ACCOUNT}/username", pages.get_username, NONE, READ),
         Route("POST", f"{ACCOUNT}/username", pages.choose_username, NONE, REGISTRATION),

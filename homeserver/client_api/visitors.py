@@ -18,7 +18,7 @@ from homeserver.oauth.browser_sessions import BrowserSessions
 from homeserver.pages.forms import hidden
 from homeserver.pages.html import Html, fill
 from homeserver.pages.languages import Language, Text
-from homeserver.protocol.errors import InvalidParam, LimitExceeded, MatrixError
+from homeserver.protocol.errors import Forbidden, InvalidParam, LimitExceeded, MatrixError
 from homeserver.storage.browser_sessions import BrowserSession
 
 HOME: Final = "/_halfdoor/account/manage"
@@ -139,6 +139,10 @@ def as_page(handler: PageHandler[A]) -> PageHandler[A]:
     @functools.wraps(handler)
     async def answer(self: A, request: Request) -> Response:
         try:
+            if request.method == "POST" and request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+                raise Forbidden(
+                    "This form was sent from another site."
+                )  # what today's browsers say by themselves (F14)
             return await handler(self, request)
         except MatrixError as error:
             language = language_of(request)

@@ -151,6 +151,22 @@ async def test_F14_forms_of_other_sites_are_refused() -> None:
     assert (await alice.request("GET", "/account/whoami")).status == 200
 
 
+@pytest.mark.parametrize(("site", "status"), [("same-origin", 303), ("same-site", 403), ("cross-site", 403)])
+async def test_F14_a_form_that_a_browser_says_is_from_elsewhere_is_refused(site: str, status: int) -> None:
+    from urllib.parse import urlencode
+
+    server, _, reader = await open_with_alice()
+    page = await reader.get(MANAGE)
+    headers = {
+        "cookie": reader.cookie or "",
+        "content-type": "application/x-www-form-urlencoded",
+        "sec-fetch-site": site,
+    }
+    body = urlencode({**page.forms[0].fields, "name": "Alice"}).encode()
+    answer = await server.client.request("POST", MANAGE, body=body, headers=headers)
+    assert answer.status == status
+
+
 async def test_F14_a_page_is_no_answer_to_another_origin() -> None:
     server, _, reader = await open_with_alice()
     assert reader.cookie is not None

@@ -99,6 +99,8 @@ def configure_logs(
     handler.is_halfdoor = True  # type: ignore[attr-defined]  # a mark, so that a second call replaces the first
     root.addHandler(handler)
     root.setLevel(level.upper())
+    # Below that it writes down every value that is stored: what people say, and what their passwords become (row C09).
+    logging.getLogger("aiosqlite").setLevel(max(logging.WARNING, root.level))
     _join_twisted()
     for area, area_level in (areas or {}).items():
         logging.getLogger(area).setLevel(area_level.upper())

@@ -6,8 +6,10 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 
 from homeserver.http.request import Request, Response
@@ -135,6 +137,13 @@ def test_C09_what_twisted_logs_goes_the_same_way(written: io.StringIO) -> None:
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     assert [line["area"] for line in lines] == ["twisted", "twisted"]
     assert "RuntimeError" in lines[1]["exception"]
+    assert PLAIN not in written.getvalue()
+
+
+async def test_C09_what_is_stored_is_not_in_the_most_talkative_log(written: io.StringIO, tmp_path: Path) -> None:
+    async with aiosqlite.connect(tmp_path / "x.db") as connection:
+        await connection.execute("CREATE TABLE t (a TEXT)")
+        await connection.execute("INSERT INTO t VALUES (?)", (PLAIN,))
     assert PLAIN not in written.getvalue()
 
 

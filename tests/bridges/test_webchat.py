@@ -461,7 +461,7 @@ async def test_control_characters_do_not_cross_and_long_or_empty_texts_are_refus
         assert [frame["code"] for frame in visitor.of_type("error")] == ["empty", "too_long"]
 
 
-async def test_tokens_are_not_in_the_database(tmp_path: Path) -> None:
+async def test_W29_tokens_are_not_in_the_database(tmp_path: Path) -> None:
     async with WebchatHarness(database=str(tmp_path / "webchat.db")) as harness:
         visitor = Visitor(harness)
         await visitor.connect()

@@ -33,7 +33,14 @@ def flow(node: str, server: ServerProcess, person: Callable[[str], Account]) -> 
         given = {"baseUrl": server.base_url, "serverName": server.server_name, "people": tokens, **more}
         if proxy is not None:
             given["proxyUrl"] = proxy.base_url
-        obey = None if proxy is None else lambda what: proxy.cut(hold=True) if what == "cut" else proxy.resume()
+
+        def obey(what: str) -> None:
+            assert proxy is not None
+            if what == "cut":
+                proxy.cut(hold=True)
+            else:
+                proxy.resume()
+
         facts = await play_flow(node, name, given, obey)
         return {**facts, "people": [each.user_id for each in accounts]}
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from signedjson.key import decode_signing_key_base64
@@ -14,6 +19,7 @@ from homeserver.composition import Homeserver, ServerSettings, build
 from homeserver.http.application import HttpApplication
 from homeserver.http.routing import Router
 from homeserver.mail.mailer import Mailer
+from homeserver.media.services import MediaSettings
 from homeserver.outbound.client import Outbound
 from homeserver.protocol.identifiers import ServerName
 from homeserver.rooms.services import RoomSettings
@@ -44,6 +50,14 @@ def signing_key() -> SigningKey:
     return decode_signing_key_base64("ed25519", "test", "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1")
 
 
+@functools.cache
+def media_folder() -> Path:
+    """Where tests that say nothing of it keep files; gone when the tests end."""
+    folder = tempfile.mkdtemp(prefix="halfdoor-media-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def server_settings(**changes: Any) -> ServerSettings:
     """Settings that are quick to test with; registration is open. `changes` replace fields."""
     made = ServerSettings(
@@ -57,6 +71,7 @@ def server_settings(**changes: Any) -> ServerSettings:
             registration=RegistrationSettings(is_open=True, allows_guests=True),
         ),
         rooms=RoomSettings(SERVER_NAME),
+        media=MediaSettings(media_folder()),
     )
     return replace(made, **changes)
 

@@ -134,6 +134,7 @@ def build_room_administration(
     hooks.check_event += [suspension.check_event, notices.check_event]
     users.consents.exempt.add(notices.sender)
     users.hooks.flag_changed.append(suspension.flag_changed)
+    hooks.check_invite.append(blocks.check_invite)
     hooks.check_registration.append(notices.check_registration)
 
     async def deactivated(user_id: str, erase: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from homeserver.clock import Clock
+from homeserver.hooks import InviteToCheck
 from homeserver.protocol.errors import Forbidden
 from homeserver.storage.blocked_rooms import BlockedRoomStore
 from homeserver.storage.database import Database, Transaction
@@ -27,6 +28,10 @@ class RoomBlocks:
         """Raises Forbidden for a blocked room."""
         if await self.find_blocker(room_id) is not None:
             raise Forbidden(BLOCKED)
+
+    async def check_invite(self, invite: InviteToCheck) -> None:
+        """The hook, also for invites that other servers send."""
+        await self.check_may_enter(invite.room_id)
 
     async def block(self, room_id: str, user_id: str) -> None:
         known = await self._known()

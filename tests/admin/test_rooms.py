@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from homeserver.hooks import InviteToCheck
+from homeserver.protocol.errors import Forbidden
 from tests.support.server import SERVER_NAME, Server, User
 
 V1 = "/_synapse/admin/v1"
@@ -179,6 +183,10 @@ async def test_nobody_enters_a_blocked_room(server: Server, admin: User) -> None
     await bob.join(room_id)
     unknown = f"{V1}/rooms/!unknown:elsewhere.test/block"
     await admin.put(unknown, {"block": True})
+    invite = InviteToCheck("!unknown:elsewhere.test", "@eve:elsewhere.test", bob.user_id)
+    with pytest.raises(Forbidden):  # what other servers' invites are asked, too
+        for check in server.homeserver.hooks.check_invite:
+            await check(invite)
     assert (await admin.get(unknown))["block"] is True
     assert (await bob.request("POST", "/join/!unknown:elsewhere.test", {})).status == 403
 

@@ -176,6 +176,7 @@ class AccountPages:
         """Every browser is logged out by it, and this one gets a new cookie."""
         if not await self._has_password(user_id):
             raise NotFound("This account has no password.")
+        await self._accounts.check_may_change_password(user_id)
         password = fields.get("password", "")
         if password != fields.get("again"):
             return _ask_password(visitor, visitor.say(_DIFFER))

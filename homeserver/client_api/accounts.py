@@ -87,9 +87,9 @@ class AccountApi:
         """Application services end the accounts of their own ghosts without further authentication."""
         body = parse_object(request, allow_empty=True)
         wanted = convert(body, _DeactivateBody)
-        id_server = None if wanted.id_server is None else parse_id_server(wanted.id_server)
+        if wanted.id_server is not None:  # addresses are taken back wherever they were published
+            parse_id_server(wanted.id_server)
         if request.user.appservice_id is None:
             await self._interactive_auth.check(operation_of(request, body), _PASSWORD)
-        result = await self._threepids.unbind_all(request.user.user_id, id_server)
         await self._accounts.deactivate(request.user.user_id, erase=wanted.erase)
-        return Response({"id_server_unbind_result": result})
+        return Response({"id_server_unbind_result": await self._threepids.unbinding_result(request.user.user_id)})

@@ -240,6 +240,7 @@ def build_user_services(
     push_rules = PushRules(db, push_rule_store, announcer)
     account_data = AccountDataService(db, account_data_store, push_rules, announcer)
     threepids = Threepids(db, threepid_store, validation_sessions, identity_servers, pusher_store, clock, user_hooks)
+    user_hooks.deactivated.append(threepids.unbind_all)
     return UserServices(
         hooks=user_hooks,
         accounts=accounts,

@@ -5,6 +5,7 @@ Spec: Client-Server API, "Adding Account Administrative Contact Information".
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal
@@ -139,18 +140,16 @@ class Threepids:
                 result = "no-support"
         return result
 
-    async def unbind_all(self, user_id: str, id_server: ServerName | None) -> UnbindResult:
-        """When an account ends: as far as the identity servers can be reached."""
-        result: UnbindResult = "success"
+    async def unbind_all(self, user_id: str, erase: bool) -> None:
+        """The hook `deactivated`: an account has ended, so its addresses lead to nobody; as far as the identity servers
+        can be reached."""
         for medium, address, name in await self._store.list_bindings(user_id):
-            if id_server is not None and name != id_server:
-                continue
-            try:
-                if not await self._unbind_at(user_id, medium, address, name):
-                    result = "no-support"
-            except MatrixError:
-                result = "no-support"
-        return result
+            with contextlib.suppress(MatrixError):
+                await self._unbind_at(user_id, medium, address, name)
+
+    async def unbinding_result(self, user_id: str) -> UnbindResult:
+        """Whether everything that was published is taken back."""
+        return "no-support" if await self._store.list_bindings(user_id) else "success"
 
     async def _unbind_at(self, user_id: str, medium: str, address: str, name: str) -> bool:
         if not await self._identity_servers.unbind(ServerName(name), user_id, medium, address):

@@ -324,3 +324,13 @@ async def test_a_suspended_account_adds_addresses_and_removes_none(mail_server: 
     refused = await mail_server.post("/account/3pid/delete", {"medium": "email", "address": EMAIL}, token=alice.token)
     assert (refused.status, refused.json["errcode"]) == (403, "M_USER_SUSPENDED")
     assert await addresses(mail_server, alice.token) == [EMAIL]
+
+
+async def test_an_account_that_is_ended_by_an_operator_is_unbound_too() -> None:
+    outside = identity_server({"bind": bound(), "unbind": json_answer({})})
+    server = open_mail_server(outbound=outside)
+    alice = await server.register("alice")
+    await server.post("/account/3pid/bind", BIND, token=alice.token)
+    await server.services.accounts.deactivate(alice.user_id, erase=False)
+    assert [sent.url.rpartition("/")[2] for sent in outside.requests] == ["bind", "unbind"]
+    assert await server.db.fetch_all("SELECT * FROM threepid_bindings") == []

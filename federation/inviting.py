@@ -18,7 +18,14 @@ from federation.membership_events import shown_state
 from federation.missing_events import MissingEvents
 from federation.transactions import acl_of, takes_part
 from homeserver.hooks import Hooks, InviteToCheck
-from homeserver.protocol.errors import BadJson, Forbidden, IncompatibleRoomVersion, InvalidParam, NotFound
+from homeserver.protocol.errors import (
+    BadJson,
+    Forbidden,
+    IncompatibleRoomVersion,
+    InvalidParam,
+    InviteBlocked,
+    NotFound,
+)
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.room_versions import ROOM_VERSIONS
@@ -108,6 +115,8 @@ class Inviting:
         try:
             answer = await self._client.request(domain_of(target), "PUT", path, body=body)
         except RemoteRefused as error:
+            if error.status == 403 and error.remote_errcode == InviteBlocked.errcode:
+                raise InviteBlocked(f"{target} does not accept invites from you.") from error
             if error.status == 403:
                 raise Forbidden(str(error.remote_body.get("error", "The invite was refused"))[:300]) from error
             raise

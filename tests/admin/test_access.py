@@ -8,7 +8,10 @@ import pytest
 
 from homeserver.admin.access import LIFETIME_MS, OperatorTokens
 from homeserver.admin.services import AdminSettings
-from homeserver.http.routing import Auth, Route
+from homeserver.http.application import HttpApplication
+from homeserver.http.routing import Auth, Route, Router
+from tests.appservice_api.appservices import open_with_appservices, registration
+from tests.support.http import MemoryClient
 from tests.support.server import SERVER_NAME, Server, User, open_server, server_settings, signing_key
 
 HEADER_ROUTES = ("GET /_synapse/admin/v1/register", "POST /_synapse/admin/v1/register")
@@ -111,3 +114,18 @@ async def test_every_change_is_written_down_and_no_secret_with_it(
     assert lines[0].endswith(": done")
     assert lines[3].endswith(": M_INVALID_PARAM")
     assert not any("secret phrase" in line or "letmein" in line for line in lines)
+
+
+async def test_F17_an_application_service_operates_nothing_whoever_it_acts_as() -> None:
+    appservice = registration()
+    server, _ = await open_with_appservices(appservice)
+    admin = await server.register("admin", admin=True)
+    rows = HttpApplication(Router(server.homeserver.admin_routes), server.homeserver.authenticator, clock=server.clock)
+    client = MemoryClient(rows)
+    for route in guarded(server):
+        for query in ({}, {"user_id": appservice.sender}, {"user_id": admin.user_id}):
+            answer = await client.request(
+                route.method, path_of(route), json={}, token=appservice.as_token, query=query or None
+            )
+            assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN"), route.path
+    await server.close()

@@ -54,8 +54,7 @@ class RoomApi:
         if not self._rooms.settings.creation_for_everyone and not request.user.is_admin:
             raise Forbidden("Only administrators create rooms on this server.")
         third_parties = [
-            third_party_of(each.medium, each.address, each.id_server, each.id_access_token)
-            for each in body.invite_3pid
+            third_party_of(each.medium, each.address, each.id_server, each.id_access_token) for each in body.invite_3pid
         ]
         if len(body.invite) + len(third_parties) > self._rooms.settings.invites_at_creation_max:
             raise InvalidParam(f"At most {self._rooms.settings.invites_at_creation_max} people can be invited at once.")

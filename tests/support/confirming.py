@@ -1,4 +1,4 @@
-"""Confirming e-mail addresses as a person and their client do: ask, read the e-mail, follow the link, press the button."""
+"""Confirming e-mail addresses as people and clients do: ask, read the e-mail, follow the link, press the button."""
 
 from __future__ import annotations
 

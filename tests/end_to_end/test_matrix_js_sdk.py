@@ -201,3 +201,13 @@ async def test_whoever_vanishes_from_a_call_leaves_it_by_a_delayed_event(flow: F
 async def test_whoever_leaves_a_call_is_gone_and_leaves_nothing_waiting(flow: Flow, sticky: bool) -> None:
     facts = await flow("call_left", sticky=sticky)
     assert (facts["there"], facts["gone"], facts["waiting"]) == (True, True, 0)
+
+
+async def test_slides_over_its_rooms_and_through_cuts(flow: Flow, server: ServerProcess) -> None:
+    async with CuttingProxy(server.port) as proxy:
+        facts = await flow("sliding", proxy)
+    assert facts["outside"], "a room below the range was told of"
+    assert sorted(facts["got"]) == facts["sent"]  # the library puts what filled a gap before what it had
+    assert facts["name"] == "The first"
+    assert facts["unread"] >= 1
+    assert facts["count"] == 2

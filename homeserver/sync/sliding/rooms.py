@@ -137,10 +137,11 @@ class RoomAnswers:
             was_joined=is_joined and after is not None and not grows,
         )
         state, members = await self._state(run, room, task, window, after, end, is_joined=is_joined)
+        is_expanded = after is not None and grows and bool(window.events)
         body: dict[str, Any] = {}
         if after is None:
             body["initial"] = True
-        elif grows and window.events:
+        elif is_expanded:
             body["unstable_expanded_timeline"] = True
         if state:
             body["required_state"] = await self._joined.state_events(run, room, state)
@@ -148,7 +149,9 @@ class RoomAnswers:
         if window.events:
             body["timeline"] = await self._joined.events(run, room, window.events)
         if window.events or after is None or window.limited:
-            body |= {"limited": window.limited, "prev_batch": place_after(window.start), "num_live": new}
+            # What is told again is not to be appended to what the client has; matrix-js-sdk knows that by `limited`.
+            limited = window.limited or is_expanded
+            body |= {"limited": limited, "prev_batch": place_after(window.start), "num_live": new}
         await self._add_summary(body, run, room, window, after, end, is_joined=is_joined)
         was_direct = after is not None and task.sent is not None and task.sent.is_direct
         if task.is_direct != was_direct:

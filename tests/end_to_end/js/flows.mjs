@@ -5,6 +5,7 @@ import { ask, client, eventually, given, refused, roomOf, say, sdk, seen, stopAl
 import { calls } from "./calls.mjs";
 import { encryption } from "./encryption.mjs";
 import { media } from "./media.mjs";
+import { sliding } from "./sliding.mjs";
 
 const relation = (rel_type, event_id, more = {}) => ({ "m.relates_to": { rel_type, event_id, ...more } });
 
@@ -12,6 +13,7 @@ const flows = {
     ...calls,
     ...encryption,
     ...media,
+    ...sliding,
 
     async registration() {
         const fresh = sdk.createClient({ baseUrl: given.baseUrl });

@@ -16,6 +16,7 @@ from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.redaction import redact
 from homeserver.rooms.branches import UnknownEvents
 from homeserver.rooms.live_room import MEMBER, LiveRoom
+from homeserver.rooms.room_summaries import summary_of
 from homeserver.rooms.services import RoomServices
 from homeserver.storage.events import ACCEPTED, StoredEvent
 from homeserver.storage.rooms import StateKey
@@ -127,6 +128,49 @@ class Serving:
                     level += stored.event.prev_events
         found.sort(key=lambda stored: (stored.event.depth, stored.position))
         return await self.visible(origin, room, found)
+
+    async def event_at(self, origin: str, room_id: str, timestamp_ms: int, *, forward: bool) -> dict[str, Any]:
+        """`GET /timestamp_to_event`: the event nearest to a time."""
+        room = await self.room_for(origin, room_id)
+        for event_id, sent in await self._rooms.events.list_nearest(room_id, timestamp_ms, forward=forward, limit=50):
+            if await self._may_see(origin, room, await self._find(room, event_id)):
+                return {"event_id": event_id, "origin_server_ts": sent}
+        raise NotFound("There is no event near that time")
+
+    async def hierarchy(self, origin: str, room_id: str, *, suggested_only: bool) -> dict[str, Any]:
+        """`GET /hierarchy`: a space and the rooms right below it that the origin may know of."""
+        room = await self._rooms.live.find(room_id)
+        if room is None or not await self._may_know(origin, room):
+            raise NotFound("There is no such room")
+        children: list[dict[str, Any]] = []
+        inaccessible: list[str] = []
+        for child_id in self._rooms.hierarchy.children_of(room, suggested_only=suggested_only):
+            child = await self._rooms.live.find(child_id)
+            if child is None or not takes_part(child, self._own_name):
+                continue  # somebody else is to be asked about it
+            if await self._may_know(origin, child):
+                summary = summary_of(child).room_summary()
+                if summary.get("room_type") == "m.space":
+                    summary["children_state"] = self._rooms.hierarchy.children_state(child)
+                children.append(summary)
+            else:
+                inaccessible.append(child_id)
+        whole = {**summary_of(room).room_summary(), "children_state": self._rooms.hierarchy.children_state(room)}
+        return {"room": whole, "children": children, "inaccessible_children": inaccessible}
+
+    async def _may_know(self, origin: str, room: LiveRoom) -> bool:
+        """Whether any user of a server may know of a room."""
+        if not acl_of(room).allows(origin):
+            return False
+        if takes_part(room, origin) or await self._rooms.summaries.may_know(room, None):
+            return True
+        if any(value == "invite" and domain_of(user_id) == origin for user_id, value in room.members.items()):
+            return True
+        for allowed in summary_of(room).allowed_room_ids:
+            other = await self._rooms.live.find(allowed)
+            if other is not None and takes_part(other, origin):
+                return True
+        return False
 
     # ---- what a server may see
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 from federation.inviting import Inviting
@@ -11,9 +12,16 @@ from federation.leaving import Leaving
 from federation.serving import Serving
 from federation.transactions import Transactions
 from homeserver.clock import Clock
-from homeserver.http.parsing import query_int, query_list, query_string
+from homeserver.http.parsing import query_bool, query_enum, query_int, query_list, query_string
 from homeserver.http.request import Request
 from homeserver.protocol.errors import BadJson
+
+
+class Direction(enum.Enum):
+    """Which way to look from a time."""
+
+    FORWARDS = "f"
+    BACKWARDS = "b"
 
 
 class RoomsApi:
@@ -72,6 +80,22 @@ class RoomsApi:
         params = request.path_params
         event = await self._inviting.receive_invite(origin, params["room_id"], params["event_id"], body)
         return {"event": event.pdu}
+
+    async def invite_v1(self, request: Request, origin: str, body: Any) -> Any:
+        """The older form, where the body is the event: for room versions 1 and 2."""
+        params = request.path_params
+        said = {"room_version": "1", "event": body}
+        event = await self._inviting.receive_invite(origin, params["room_id"], params["event_id"], said)
+        return [200, {"event": event.pdu}]
+
+    async def get_hierarchy(self, request: Request, origin: str, body: Any) -> Any:
+        suggested_only = query_bool(request, "suggested_only", False)
+        return await self._serving.hierarchy(origin, request.path_params["room_id"], suggested_only=suggested_only)
+
+    async def get_event_by_timestamp(self, request: Request, origin: str, body: Any) -> Any:
+        timestamp = query_int(request, "ts", minimum=0, maximum=2**53)
+        forward = query_enum(request, "dir", Direction.FORWARDS, Direction) is Direction.FORWARDS
+        return await self._serving.event_at(origin, request.path_params["room_id"], timestamp, forward=forward)
 
     async def get_event(self, request: Request, origin: str, body: Any) -> Any:
         return self._as_transaction([await self._serving.get_event(origin, request.path_params["event_id"])])

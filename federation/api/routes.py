@@ -36,6 +36,9 @@ def federation_routes(
         signed("GET", f"{v1}/make_leave/{{room_id}}/{{user_id}}", rooms.make_leave, "makeLeave"),
         signed("PUT", f"{v2}/send_leave/{{room_id}}/{{event_id}}", rooms.send_leave, "sendLeaveV2"),
         signed("PUT", f"{v2}/invite/{{room_id}}/{{event_id}}", rooms.invite, "sendInviteV2"),
+        signed("PUT", f"{v1}/invite/{{room_id}}/{{event_id}}", rooms.invite_v1, "sendInviteV1"),
+        signed("GET", f"{v1}/hierarchy/{{room_id}}", rooms.get_hierarchy, "getSpaceHierarchy"),
+        signed("GET", f"{v1}/timestamp_to_event/{{room_id}}", rooms.get_event_by_timestamp, "getEventByTimestamp"),
         signed("GET", f"{v1}/event/{{event_id}}", rooms.get_event, "getEvent"),
         signed("GET", f"{v1}/state_ids/{{room_id}}", rooms.get_state_ids, "getRoomStateIds"),
         signed("GET", f"{v1}/state/{{room_id}}", rooms.get_state, "getRoomState"),
@@ -48,7 +51,7 @@ def federation_routes(
         signed("POST", f"{v1}/publicRooms", queries.query_public_rooms, "queryPublicRooms"),
         signed("GET", f"{v1}/query/directory", queries.query_directory, "queryRoomDirectory"),
         signed("GET", f"{v1}/query/profile", queries.query_profile, "queryProfile"),
-        signed("POST", f"{v1}/user/keys/query", queries.query_keys, "queryUserKeys"),
+        signed("POST", f"{v1}/user/keys/query", queries.query_keys, "queryUserEncryptionKeys"),
         signed("POST", f"{v1}/user/keys/claim", queries.claim_keys, "claimUserEncryptionKeys"),
         signed("GET", f"{v1}/user/devices/{{user_id}}", queries.get_devices, "getUserDevices"),
     ]

@@ -48,6 +48,14 @@ class Hierarchy:
         self._rooms = rooms
         self._summaries = summaries
 
+    def children_of(self, room: LiveRoom, *, suggested_only: bool) -> list[str]:
+        """The rooms right below a space, in their order."""
+        return [stored.event.state_key or "" for stored in _children(room, suggested_only=suggested_only)]
+
+    def children_state(self, room: LiveRoom) -> list[dict[str, Any]]:
+        """The m.space.child events of a space, as strangers are told of them."""
+        return [_stripped(stored) for stored in _children(room, suggested_only=False)]
+
     async def page(
         self, user_id: str | None, request: HierarchyRequest, *, sees_everything: bool = False
     ) -> tuple[list[dict[str, Any]], str | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from tests.support.federation import FederatedServer, Network, settle
@@ -172,3 +174,22 @@ async def test_alias_profile_and_directory_of_the_other_server_are_found(
     assert [room["room_id"] for room in listed["chunk"]] == [room_id]
     await bob.post("/join/%23shop%3Aone.test", {})
     assert room_id in (await bob.get("/joined_rooms"))["joined_rooms"]
+
+
+async def test_space_and_time_of_the_other_server_are_told(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    space = await alice.create_room(preset="public_chat", creation_content={"type": "m.space"}, name="空间")
+    open_room = await alice.create_room(preset="public_chat", name="大厅")
+    closed_room = await alice.create_room(preset="private_chat")
+    for child in (open_room, closed_room):
+        await alice.set_state(space, "m.space.child", {"via": ["one.test"]}, child)
+    told = await two.federation.client.get("one.test", f"/_matrix/federation/v1/hierarchy/{quote(space, safe='')}")
+    assert told["room"]["name"] == "空间"
+    assert [room["room_id"] for room in told["children"]] == [open_room]
+    assert told["inaccessible_children"] == [closed_room]
+    said = await alice.say(open_room, "now")
+    path = f"/_matrix/federation/v1/timestamp_to_event/{quote(open_room, safe='')}"
+    await bob.post(f"/join/{open_room}", {}, via="one.test")
+    found = await two.federation.client.get("one.test", path, {"ts": one.clock.now_ms() + 1, "dir": "b"})
+    assert found["event_id"]
+    assert said

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from signedjson.key import generate_signing_key
 
 from federation.remote_servers import RemoteServers
@@ -26,6 +27,7 @@ from homeserver.storage.database import Database
 from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
 from tests.support.http import MemoryClient
+from tests.support.openapi import validate_answer
 from tests.support.outbound import FakeOutbound, SentRequest
 from tests.support.server import Server, in_place, server_settings
 
@@ -54,6 +56,7 @@ class Network:
         else:
             assert isinstance(reply.body, bytes)
             body = reply.body
+            validate_answer(request.method, parts.path, reply.status, msgspec.json.decode(body))
         return OutboundAnswer(reply.status, {name.lower(): value for name, value in reply.headers}, body)
 
 

@@ -33,7 +33,15 @@ def _no_relay(bundle: dict[str, Any]) -> None:
     answers["200"] = {"anyOf": [answers["200"], {"type": "object", "maxProperties": 0}]}
 
 
+def _events_without_origin(bundle: dict[str, Any]) -> None:
+    bundle["$defs"]["api-server-server-definitions-invite_event"]["allOf"][0]["required"].remove("origin")
+
+
 MISTAKES: tuple[Mistake, ...] = (
     Mistake("a whole event is an object too, so an event fits both forms of the `oneOf`", _either_form_of_state),
     Mistake("a server without relays cannot say so; {} is what servers answer and clients understand", _no_relay),
+    Mistake(
+        "no room version's event format asks for `origin`, and an invite is to be answered as it came",
+        _events_without_origin,
+    ),
 )

@@ -31,13 +31,22 @@ async def test_blocked_invite_is_refused_and_whoever_invites_learns_why(
     assert list((await bob.sync())["rooms"]["invite"]) == [room_id]
 
 
+@pytest.mark.parametrize(
+    ("type", "content"),
+    [
+        ("m.ignored_user_list", {"ignored_users": {"@alice:one.test": {}}}),
+        ("org.matrix.msc4155.invite_permission_config", {"ignored_users": ["@alice:*"]}),
+    ],
+)
 async def test_ignored_invite_of_another_server_is_made_and_not_shown(
-    one: FederatedServer, two: FederatedServer
+    one: FederatedServer, two: FederatedServer, type: str, content: dict[str, Any]
 ) -> None:
     alice, bob = await one.register("alice"), await two.register("bob")
     room_id = await alice.create_room()
-    filtering = "org.matrix.msc4155.invite_permission_config"
-    await bob.put(f"/user/{bob.user_id}/account_data/{filtering}", {"ignored_users": ["@alice:*"]})
+    await bob.put(f"/user/{bob.user_id}/account_data/{type}", content)
+    await bob.sync()
     await alice.invite(room_id, bob)
-    assert "invite" not in (await bob.sync()).get("rooms", {})
+    for since in (bob.since, None):
+        bob.since = since
+        assert "rooms" not in await bob.sync()
     await bob.post(f"/rooms/{room_id}/join", {})

@@ -123,6 +123,8 @@ class LeftRoomSection:
         return await self._windows.state_before(room, window, left_at, members=None)
 
     async def _own_event(self, room_id: str, membership: Membership) -> StoredEvent | None:
-        room = await self._rooms.get(room_id)
+        room = await self._rooms.find(room_id)
+        if room is None:  # an invite into a room that only other servers know
+            return None
         found = await self._events.find_events(room_id, room.version, [membership.event_id])
         return found[0] if found else None

@@ -109,3 +109,16 @@ async def test_F06_no_secret_of_a_reset_is_in_the_database(mail_server: UserServ
     assert rows
     assert "very.secret.of.client" not in repr(rows)
     assert token not in repr(rows)
+
+
+async def test_clients_that_ask_for_no_session_first_set_a_password_too(mail_server: UserServer) -> None:
+    """As Element does: it sends the stage with its first request, and again until the link was followed."""
+    sid = (await request_token(mail_server, "/account/password", EMAIL)).json["sid"]
+    credentials = {"sid": sid, "client_secret": SECRET}
+    auth = {"type": AUTH, "threepid_creds": credentials, "threepidCreds": credentials}
+    body = {"new_password": NEW_PASSWORD, "logout_devices": False, "auth": auth}
+    early = await mail_server.post("/account/password", body)
+    assert (early.status, early.json["errcode"]) == (401, "M_UNAUTHORIZED")
+    await press(mail_server, mail_server.outbox.take().links[0])
+    assert (await mail_server.post("/account/password", body)).json == {}
+    assert (await mail_server.post("/login", login_body("alice", NEW_PASSWORD))).status == 200

@@ -76,6 +76,8 @@ def parse_form(request: Request, *, max_fields: int = 100) -> dict[str, str]:
         )
     except ValueError:
         raise BadJson("The form could not be read.") from None
+    if "\0" in request.body.decode() or any("\0" in name or "\0" in value for name, value in pairs):
+        raise BadJson("The form holds a NUL character.")
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise BadJson("The form has a field twice.")

@@ -28,6 +28,7 @@ WORKERS = 12
 SECONDS_FOR_ONE = 20.0
 """Of real time. The server's own clock runs faster: see `_pass_time`."""
 LARGE_ANSWER = 30_000
+REFURNISH_EVERY = 150
 DELIBERATE = {"M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT", "M_NOT_YET_UPLOADED"}
 """Errors of 502 and 504: a third party is at fault."""
 
@@ -128,6 +129,8 @@ async def _work(world: World, table: list[Operation], report: Report, seed: str,
             await world.revive(person)
         await _ask(world, operation, person, values, report)
         report.requests += 1
+        if report.requests % REFURNISH_EVERY == 0:
+            await world.refurnish(chance)
 
 
 async def _ask(world: World, operation: Operation, person: Person, values: Values, report: Report) -> None:
@@ -168,6 +171,8 @@ async def _ask(world: World, operation: Operation, person: Person, values: Value
     elif isinstance(content, dict):
         if content.get("errcode") in ("M_UNKNOWN_TOKEN", "M_USER_LOCKED") and person.kind in ("user", "admin", "guest"):
             person.is_dead = True
+        if content.get("errcode") == "M_USER_SUSPENDED" and person.kind in ("user", "admin"):
+            person.is_dead = person.is_lost = True
         if "session" in content:
             world.pool.learn(content)
 

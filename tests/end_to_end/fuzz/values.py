@@ -128,7 +128,7 @@ class Values:
     def asked_by(self, user_id: str, device_id: str) -> None:
         """Who asks next. The events of one of their rooms are preferred, so that room and event belong together."""
         rooms = self.pool.every(f"room of {user_id}")
-        room = self.chance.choice(rooms) if rooms else ""
+        room = self.chance.choice(rooms[-6:]) if rooms else ""
         self.own = {
             "room": [room] if room else [],
             "event": self.pool.every(f"event of {room}"),

@@ -42,6 +42,8 @@ class Person:
     query: tuple[tuple[str, str], ...] = ()
     browser: Browser = field(default_factory=Browser)
     is_dead: bool = False
+    is_lost: bool = False
+    """Suspended for good: only a new account helps."""
     """The token no longer works: somebody logged out, changed a password, locked or deactivated."""
 
 
@@ -80,7 +82,8 @@ class World:
         answer = await self._ask(
             "POST", "/login", {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
         )
-        if "access_token" not in answer:
+        if "access_token" not in answer or person.is_lost:
+            person.is_lost = False
             assert is_new is False, f"a new account cannot log in: {answer}"
             self.made += 1
             person.name = f"{person.kind}{self.made}"
@@ -92,8 +95,26 @@ class World:
         person.token, person.user_id, person.device_id = _session(answer)
         self.pool.learn(answer)
 
-    async def _ask(self, method: str, path: str, body: Any) -> Any:
-        answer = await self.server.client.request(method, f"/_matrix/client/v3{path}", json=body)
+    async def refurnish(self, chance: random.Random) -> None:
+        """One more room with everybody in it: operators delete rooms, people leave and are banned."""
+        users = [person for person in self.people if person.kind in ("user", "admin") and not person.is_dead]
+        if not users:
+            return
+        made = await self._ask("POST", "/createRoom", {"preset": "public_chat"}, chance.choice(users).token)
+        room = made.get("room_id")
+        if room is None:
+            return
+        self.pool.add("room", room)
+        for number, person in enumerate(users):
+            await self._ask("POST", f"/rooms/{room}/join", {}, person.token)
+            path = f"/rooms/{room}/send/m.room.message/furnish{number}"
+            said = await self._ask("PUT", path, {"msgtype": "m.text", "body": "hello there"}, person.token)
+            self.pool.add(f"room of {person.user_id}", room)
+            if "event_id" in said:
+                self.pool.add(f"event of {room}", said["event_id"])
+
+    async def _ask(self, method: str, path: str, body: Any, token: str | None = None) -> Any:
+        answer = await self.server.client.request(method, f"/_matrix/client/v3{path}", json=body, token=token)
         return answer.json
 
     async def look(self, person: Person) -> Any:

@@ -76,7 +76,7 @@ def build_oauth_services(
     )
     users.hooks.device_removed.append(grants.remove_session)
     users.hooks.session_opened.append(grants.remove_session)
-    users.hooks.password_changed.append(browser_sessions.end_all)
+    users.hooks.logged_out_everywhere.append(browser_sessions.end_all)
     return OAuthServices(
         settings=settings,
         clients=clients,

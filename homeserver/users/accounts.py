@@ -150,7 +150,7 @@ class Accounts:
     ) -> None:
         """`change_password` inside a bigger transaction."""
         await self._store.set_password_hash(txn, user_id, password_hash)
-        for changed in self._hooks.password_changed:
+        for changed in self._hooks.logged_out_everywhere:
             await changed(txn, user_id)
         if logout_devices:
             await self._devices.remove_all_devices(txn, user_id, keep=keep_device)

@@ -110,6 +110,9 @@ class Devices:
         """The same inside a bigger transaction."""
         devices = await self._store.list_devices(user_id, txn)
         await self.remove_devices(txn, user_id, [device.device_id for device in devices if device.device_id != keep])
+        if keep is None:
+            for ended in self._hooks.logged_out_everywhere:
+                await ended(txn, user_id)
 
     async def remove_devices(self, txn: Transaction, user_id: str, device_ids: Iterable[str]) -> None:
         """The same inside a bigger transaction."""

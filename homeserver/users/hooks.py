@@ -23,8 +23,8 @@ AccountDeactivated = Callable[[str, bool], Awaitable[None]]
 SessionOpened = Callable[[Transaction, str, str], Awaitable[None]]
 """(txn, user_id, device_id) in the transaction that gives a device a new session, before it has one."""
 
-PasswordChanged = Callable[[Transaction, str], Awaitable[None]]
-"""(txn, user_id) in the transaction that changes a password."""
+LoggedOutEverywhere = Callable[[Transaction, str], Awaitable[None]]
+"""(txn, user_id) in the transaction that changes a password or ends every session: those of other kinds end, too."""
 
 FlagChanged = Callable[[str, Flag, bool], None]
 """(user_id, flag, value) when an operator has set a flag of an account, from the commit."""
@@ -63,7 +63,7 @@ class UserHooks:
     device_removed: list[DeviceRemoved] = field(default_factory=list)
     session_opened: list[SessionOpened] = field(default_factory=list)
     check_new_password: list[CheckNewPassword] = field(default_factory=list)
-    password_changed: list[PasswordChanged] = field(default_factory=list)
+    logged_out_everywhere: list[LoggedOutEverywhere] = field(default_factory=list)
     login_token_used: list[LoginTokenUsed] = field(default_factory=list)
     deactivated: list[AccountDeactivated] = field(default_factory=list)
     activated: list[AccountActivated] = field(default_factory=list)

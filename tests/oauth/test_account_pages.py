@@ -99,6 +99,13 @@ async def test_a_new_password_ends_the_sessions_of_the_pages() -> None:
     assert "/login" in (await reader.get(MANAGE)).url
 
 
+async def test_F16_logging_out_everywhere_ends_the_sessions_of_the_pages_too() -> None:
+    server, alice, reader = await open_with_alice()
+    assert (await alice.request("POST", "/logout/all")).status == 200
+    assert "/login" in (await reader.get(MANAGE)).url
+    await server.close()
+
+
 async def test_the_password_is_changed_on_the_pages() -> None:
     server, alice, reader = await open_with_alice()
     other = await log_in_reader(server)

@@ -177,6 +177,7 @@ class AccountPages:
         if not await self._has_password(user_id):
             raise NotFound("This account has no password.")
         await self._accounts.check_may_change_password(user_id)
+        await self._accounts.check_may_change_password(user_id)
         password = fields.get("password", "")
         if password != fields.get("again"):
             return _ask_password(visitor, visitor.say(_DIFFER))

@@ -75,6 +75,8 @@ def api_routes(oauth: OAuthServices, *, may_register: bool) -> list[Route]:
     rows = [v1("GET", "/auth_metadata", api.get_auth_metadata, NONE, READ, "getAuthMetadata", unstable)]
     if oauth.settings.is_enabled:
         rows += [
+            # RFC 8414, for whoever knows the issuer alone.
+            Route("GET", "/.well-known/oauth-authorization-server", api.get_auth_metadata, NONE, READ),
             Route("POST", f"{OAUTH}/register", api.register_client, NONE, LOGIN),
             Route("POST", f"{OAUTH}/token", api.create_tokens, NONE, READ),
             Route("POST", f"{OAUTH}/revoke", api.revoke, NONE, READ),

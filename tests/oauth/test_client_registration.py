@@ -23,8 +23,13 @@ async def register(server: Server, **changes: Any) -> Answer:
 
 
 async def test_the_metadata_names_every_endpoint(server: Server) -> None:
-    for path in ("v1/auth_metadata", "unstable/org.matrix.msc2965/auth_metadata"):
-        answer = await server.request("GET", f"/_matrix/client/{path}")
+    client = "/_matrix/client"
+    for path in (
+        f"{client}/v1/auth_metadata",
+        f"{client}/unstable/org.matrix.msc2965/auth_metadata",
+        "/.well-known/oauth-authorization-server",
+    ):
+        answer = await server.request("GET", path)
         assert answer.status == 200
         assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.json["issuer"] == f"{BASE}/"

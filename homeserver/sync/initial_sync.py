@@ -66,6 +66,8 @@ class InitialSync:
             if row.forgotten or (row.membership not in ("join", "invite") and not archived):
                 continue
             if row.membership == "invite":
+                if await self._users.invite_permissions.hides(requester.user_id, row.sender):
+                    continue
                 rooms.append(await self._invited(reader, row.room_id))
                 continue
             try:

@@ -54,6 +54,7 @@ async def test_invites_that_exist_disappear_while_they_are_blocked(server: Serve
     await configure(bob, BLOCK)
     bob.since = None
     assert "invite" not in (await bob.sync()).get("rooms", {})
+    assert (await bob.get("/initialSync"))["rooms"] == []
     state = await alice.get(f"/rooms/{room_id}/state/m.room.member/{bob.user_id}")
     assert state["membership"] == "invite"
     await configure(bob, {})

@@ -18,6 +18,8 @@ from homeserver.stream import Change, Stream
 
 NewestOf = Callable[[Sequence[str]], Awaitable[dict[str, int]]]
 """Where the newest event of each of these rooms stands."""
+HidesInvite = Callable[[str, str], Awaitable[bool]]
+"""(user, sender): whether the user is not shown invites by the sender."""
 
 REMEMBERED: Final = 1_000
 """Users."""
@@ -45,6 +47,7 @@ class Badges:
         rooms: RoomServices,
         receipts: ReceiptStore,
         newest_of: NewestOf,
+        hides_invite: HidesInvite,
         counts: UnreadCounts,
         stream: Stream,
         counts_rooms: bool,
@@ -52,6 +55,7 @@ class Badges:
         self._rooms = rooms
         self._receipts = receipts
         self._newest_of = newest_of
+        self._hides_invite = hides_invite
         self._counts = counts
         self._stream = stream
         self._counts_rooms = counts_rooms
@@ -69,7 +73,8 @@ class Badges:
         if is_new or stream.changed_since(Change.MEMBERSHIP, user_id, before):
             memberships = await self._rooms.store.list_memberships(user_id)
             known.joined = [row.room_id for row in memberships if row.membership == "join"]
-            known.invites = sum(row.membership == "invite" for row in memberships)
+            invites = [row for row in memberships if row.membership == "invite"]
+            known.invites = len([row for row in invites if not await self._hides_invite(user_id, row.sender)])
             known.unread = {room_id: known.unread.get(room_id, 0) for room_id in known.joined}
             quiet = await self._without_news(user_id, memberships)
             is_new = True

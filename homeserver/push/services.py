@@ -96,6 +96,7 @@ def build_push_services(
         rooms=rooms,
         receipts=receipts,
         newest_of=SlidingSyncStore(db).newest_positions,
+        hides_invite=users.invite_permissions.hides,
         counts=counts,
         stream=stream,
         counts_rooms=settings.counts_rooms,

@@ -158,6 +158,20 @@ async def test_answered_invitation_is_told_no_more_and_no_longer_counted() -> No
         assert second not in [one.get("room_id") for one in phones.gateway.told]
 
 
+async def test_hidden_invitation_is_neither_told_nor_counted() -> None:
+    async with open_phones() as phones:
+        alice, bob, room_id = await phones.pair()
+        await phones.add_pusher(bob)
+        filtering = "org.matrix.msc4155.invite_permission_config"
+        await bob.put(f"/user/{bob.user_id}/account_data/{filtering}", {"ignored_users": [alice.user_id]})
+        await alice.invite(await alice.create_room(preset="private_chat"), bob)
+        await phones.quiet()
+        assert phones.gateway.told == []
+        await alice.say(room_id, "hello")
+        await phones.quiet()
+        assert phones.gateway.told[-1]["counts"] == {"unread": 1}
+
+
 @pytest.mark.parametrize(("counts_rooms", "unread"), [(True, [1, 1, 2]), (False, [1, 2, 3])])
 async def test_unread_counts_rooms_or_messages(counts_rooms: bool, unread: list[int]) -> None:
     async with open_phones(push=PushSettings(counts_rooms=counts_rooms)) as phones:

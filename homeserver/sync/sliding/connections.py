@@ -163,8 +163,10 @@ class Connections:
 
     async def answer(self, connection: Connection, added: Sent, *, is_new: bool) -> int:
         """The number of an answer that adds `added`, when it is stored."""
-        number = self._number = max(self._number + 1, self._clock.now_ms())
         now = self._clock.now_ms()
+        # Never one that the connection had before, not even if the clock was put back while the server was down.
+        number = max(self._number + 1, now, connection.number + 1, connection.pending_number + 1)
+        self._number = number
         touches = now - connection.used_ms > TOUCH_MS
         if is_new or added.is_stored or connection.has_stray_row or touches:
             await self._db.write(lambda txn: self._write(txn, connection, added, number, now, is_new))
@@ -251,7 +253,7 @@ class Connections:
         used = [row for row in rows[wholes[-1] :] if row.number <= place.number]
         for row in used:
             connection.confirmed.add(from_text(row.content))
-        connection.rows = len(used)
+        connection.rows, connection.pending_number = len(used), rows[-1].number
         connection.has_stray_row = len(used) < len(rows) - wholes[-1]
         return connection
 

@@ -156,7 +156,7 @@ def _web_url(name: str, value: Any) -> SplitResult:
     except ValueError:
         raise WrongMetadata(f"{name} is malformed") from None
     host = parts.hostname or ""
-    if parts.scheme != "https" or not _HOST.fullmatch(host) or _is_address(host):
+    if parts.scheme != "https" or not _HOST.fullmatch(host) or "." not in host or _is_address(host):
         raise WrongMetadata(f"{name} must be an https URL with a host name")
     if "@" in parts.netloc:
         raise WrongMetadata(f"{name} must not have a user or password")

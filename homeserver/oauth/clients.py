@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from homeserver.clock import Clock
-from homeserver.oauth.client_metadata import check_metadata
+from homeserver.oauth.client_metadata import WrongMetadata, check_metadata
 from homeserver.protocol import canonical_json
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.oauth_clients import OAuthClient, OAuthClientStore
 
-_UNUSED_KEPT_MS = 30 * 24 * 3600 * 1000
+_UNUSED_KEPT_MS = 7 * 24 * 3600 * 1000
+_MAX_BYTES = 8192
+"""Anybody may register; what is kept of each is small."""
 
 
 class OAuthClients:
@@ -29,7 +31,10 @@ class OAuthClients:
         de-duplicating client registrations that have identical metadata": the same metadata is the same client.
         Raises WrongMetadata."""
         metadata = check_metadata(body)
-        digest = hashlib.sha256(canonical_json.encode(metadata)).hexdigest()
+        encoded = canonical_json.encode(metadata)
+        if len(encoded) > _MAX_BYTES:
+            raise WrongMetadata(f"The metadata is larger than {_MAX_BYTES} bytes")
+        digest = hashlib.sha256(encoded).hexdigest()
         now = self._clock.now_ms()
 
         async def register(txn: Transaction) -> str:

@@ -268,6 +268,28 @@ async def test_a_native_app_comes_back_to_its_scheme_or_any_loopback_port(server
         assert page.status == (200 if known else 400), given
 
 
+@pytest.mark.parametrize(
+    ("redirect_uri", "mode", "start"),
+    [
+        ("https://app.example.com/?a=1&b=%20", "fragment", "https://app.example.com/?a=1&b=%20#code="),
+        ("https://app.example.com/?a=1", "query", "https://app.example.com/?a=1&code="),
+        ("com.example.app:callback", "query", "com.example.app:callback?code="),
+        ("com.example.app:/", "fragment", "com.example.app:/#code="),
+    ],
+)
+async def test_the_answer_is_added_to_the_redirect_uri_as_it_is(
+    server: Server, redirect_uri: str, mode: str, start: str
+) -> None:
+    app = await register_app(server, application_type="native", redirect_uris=[redirect_uri])
+    reader = await log_in_reader(server)
+    page = await reader.get(app.authorize_url(response_mode=mode, state="s t&a=b#\r\nX: y"))
+    page = await reader.submit(page, answer="allow", follow=False)
+    assert page.location.startswith(start)
+    assert page.location.endswith("&state=s+t%26a%3Db%23%0D%0AX%3A+y")
+    code = page.location.partition("code=")[2].partition("&")[0]
+    assert (await app.exchange(code)).status == 200
+
+
 async def test_unstable_scopes_are_the_same_and_others_are_not_granted(server: Server, app: App) -> None:
     asked = (
         "openid urn:matrix:org.matrix.msc2967.client:api:* urn:matrix:org.matrix.msc2967.client:device:OLDSCOPE12 "

@@ -89,6 +89,8 @@ async def test_what_the_server_does_not_know_is_left_out(server: Server) -> None
         {"client_uri": "https://user:pass@app.example.com/"},
         {"client_uri": "https://192.0.2.1/"},
         {"client_uri": "javascript:alert(1)"},
+        {"client_uri": "https://com/", "redirect_uris": ["https://com/callback"], "logo_uri": None},
+        {"redirect_uris": [f"https://app.example.com/{number}{'x' * 900}" for number in range(10)]},
         {"client_uri": 5},
         {"logo_uri": "https://elsewhere.example/logo.png"},
         {"logo_uri": "http://app.example.com/logo.png"},
@@ -206,7 +208,7 @@ async def test_clients_that_nobody_uses_are_forgotten_and_others_never(server: S
     unused = await register_app(server, client_name="Unused")
     used = await register_app(server, client_name="Used")
     assert (await used.exchange(await used.code(await log_in_reader(server)))).status == 200
-    await server.clock.advance(31 * 24 * 3600)
+    await server.clock.advance(8 * 24 * 3600)
     await register_app(server, client_name="New")
     found = server.homeserver.oauth.clients.find_client
     assert await found(unused.client_id) is None

@@ -34,7 +34,9 @@ _PATTERNS: Final = (
     # Authorization: Bearer …, wherever it stands
     re.compile(r"(?i)(?P<keep>\b(?:bearer|basic|x-matrix)\s+)[A-Za-z0-9._~+/=\-]{6,}"),
     # tokens by their shape: ours and Synapse's (syt_…), registration and refresh ones
-    re.compile(r"(?P<keep>\b)(?:syt|syr|syl|hd[a-z]?|mat|mct)_[A-Za-z0-9_\-+/=]{6,}"),
+    re.compile(r"(?P<keep>\b)(?:syt|syr|syl|hd[a-z]?|mat|mct)_[A-Za-z0-9_\-+/=]{6,}(?:\.[A-Za-z0-9_\-]+)*"),
+    # a registration token in the path of the operators' API
+    re.compile(r"(?P<keep>/registration_tokens/)(?!new\b)[^\s/?\"']+"),
 )
 
 

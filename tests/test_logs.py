@@ -150,3 +150,14 @@ async def test_C09_what_is_stored_is_not_in_the_most_talkative_log(written: io.S
 def test_C09_a_request_does_not_show_its_secrets() -> None:
     request = Request("GET", "/", {}, {}, {"authorization": PLAIN}, PLAIN.encode(), "x", "r1", access_token=PLAIN)
     assert PLAIN not in repr(request)
+
+
+def test_tokens_of_operators_are_redacted_too() -> None:
+    from homeserver.admin.access import OperatorTokens
+    from tests.support.clock import FakeClock
+
+    token = OperatorTokens(b"k" * 32, "a.test", FakeClock()).make("GET", "/x")
+    assert redact(f"it was {token}. And so on") == f"it was {REDACTED}. And so on"
+    path = "GET /_synapse/admin/v1/registration_tokens/letmein 200"
+    assert redact(path) == f"GET /_synapse/admin/v1/registration_tokens/{REDACTED} 200"
+    assert redact("POST /_synapse/admin/v1/registration_tokens/new 200").endswith("/new 200")

@@ -131,6 +131,27 @@ async def test_W24_a_bridge_follows_no_room_that_only_claims_to_be_the_next_one(
         assert harness.homeserver.texts(trap) == []
 
 
+async def test_W25_nobody_ties_a_room_of_his_own_to_the_widget_by_inviting_its_users() -> None:
+    async with WebchatHarness() as harness:
+        visitor = Visitor(harness)
+        await visitor.connect()
+        await visitor.say("hello", CLIENT_ID)
+        room = await harness.welcome_staff(visitor)
+        ghosts = [user for user in harness.homeserver.users if user.startswith("@_web_")]
+        assert ghosts
+        trap = harness.homeserver.create_room("@mallory:example.org", invite=[harness.bot, *ghosts])
+        await visitor.settle()
+        harness.homeserver.say(trap, "@mallory:example.org", "come here")
+        await visitor.settle()
+        assert "come here" not in visitor.texts()
+        for user in (harness.bot, *ghosts):
+            assert harness.homeserver.rooms[trap].membership(user) != "join"
+        await visitor.say("still private", "client-0002")
+        await visitor.settle()
+        assert harness.homeserver.texts(trap) == [("@mallory:example.org", "come here")]
+        assert "still private" in [text for _, text in harness.homeserver.texts(room)]
+
+
 async def test_W29_no_secret_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "bridges")
     async with WebchatHarness() as harness:

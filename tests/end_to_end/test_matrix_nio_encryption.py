@@ -1,4 +1,4 @@
-"""matrix-nio with its encryption (vodozemac): two people, one of them with two devices, in an encrypted room."""
+"""matrix-nio with its encryption (vodozemac): two people with two devices each in an encrypted room."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ async def reads(client: Any, room_id: str, event_id: str) -> str:
 async def test_encrypted_message_is_read_by_every_device(device: Device, person: Callable[[str], Account]) -> None:
     ann_account, ben_account = person("ann"), person("ben")
     ann, ben = await device(ann_account), await device(ben_account)
-    phone = await device(ben_account, log_in=True)
+    tablet, phone = await device(ann_account, log_in=True), await device(ben_account, log_in=True)
     encryption = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
     created = await ann.room_create(initial_state=[encryption], invite=[ben_account.user_id])
     room_id = str(checked(created).room_id)
     checked(await ben.join(room_id))
     for _ in range(2):
-        for client in (ann, ben, phone):
+        for client in (ann, tablet, ben, phone):
             await turn(client)
     assert ann.rooms[room_id].encrypted
     assert set(ann.device_store[ben_account.user_id]) == {ben.device_id, phone.device_id}
@@ -88,7 +88,7 @@ async def test_encrypted_message_is_read_by_every_device(device: Device, person:
     event_id = checked(sent).event_id
     stored = checked(await ann.room_get_event(room_id, event_id)).event
     assert stored.decrypted, "it was sent in the clear"
-    for client in (ben, phone):
+    for client in (tablet, ben, phone):
         assert await reads(client, room_id, event_id) == "你好, in secret"
 
 

@@ -152,6 +152,22 @@ async def test_W25_nobody_ties_a_room_of_his_own_to_the_widget_by_inviting_its_u
         assert "still private" in [text for _, text in harness.homeserver.texts(room)]
 
 
+@pytest.mark.parametrize(
+    "address", ["", "mxc://", "mxc://example.org", "https://evil.example/x", "file:///etc/passwd", "mxc://a/../../sync"]
+)
+async def test_W28_only_media_addresses_lead_to_files(address: str) -> None:
+    homeserver = FakeHomeserver()
+    homeserver.media = {"mxc://example.org/good": ("image/png", b"\x89PNG\r\n\x1a\n" + b"0" * 20)}
+    async with street(homeserver) as (chat, _):
+        async with chat.bridge.store.transaction() as txn:
+            for name, mxc in (("good-0123456789", "mxc://example.org/good"), ("evil-0123456789", address)):
+                await chat.network.conversations.add_file(txn, name, "c", f"${name}", mxc, "../../x.html")
+        good = await get(chat, "/webchat/files/good-0123456789")
+        assert (good.status, good.headers["content-type"]) == (200, "image/png")
+        assert "filename*=UTF-8''..%2F..%2Fx.html" in good.headers["content-disposition"]
+        assert (await get(chat, "/webchat/files/evil-0123456789")).status == 404
+
+
 async def test_W29_no_secret_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "bridges")
     async with WebchatHarness() as harness:

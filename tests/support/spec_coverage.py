@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
+from federation.api.routes import federation_routes
 from homeserver.appservice_api.routes import appservice_routes
 from homeserver.client_api.oauth_routes import oauth_routes
 from homeserver.client_api.routes import routes as client_api_routes
@@ -105,6 +106,7 @@ def table_routes() -> list[Route]:
         *client_api_routes(MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock()),
         *appservice_routes(MagicMock(), MagicMock()),
         *oauth_routes(MagicMock(), MagicMock(), MagicMock()),
+        *federation_routes(MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock()),
     ]
 
 

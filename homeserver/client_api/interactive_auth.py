@@ -50,6 +50,9 @@ class InteractiveAuthApi:
         if request.path_params["auth_type"] == "m.login.sso":
             session_id = query_string(request, "session", max_length=200)
             return redirect(f"/_halfdoor/account/confirm?{urlencode({'session': session_id})}", status=302)
+        address = self._interactive_auth.params_of(request.path_params["auth_type"]).get("url")
+        if isinstance(address, str):  # m.oauth, whose page clients are told
+            return redirect(address, status=302)
         return self._form(_stage_of(request), query_string(request, "session", max_length=200))
 
     async def post_fallback_page(self, request: Request) -> Response:

@@ -3,7 +3,7 @@ account to meet."""
 
 from __future__ import annotations
 
-from email.utils import formatdate
+import datetime
 from typing import Final
 
 import msgspec
@@ -124,11 +124,17 @@ def _bytes(data: str) -> bytes:
 def _headers(mailbox: Mailbox) -> dict[str, str]:
     return {
         "ETag": mailbox.etag,
-        "Expires": formatdate(mailbox.expires_ts / 1000, usegmt=True),
-        "Last-Modified": formatdate(mailbox.written_ts / 1000, usegmt=True),
+        "Expires": _date(mailbox.expires_ts),
+        "Last-Modified": _date(mailbox.written_ts),
         "Cache-Control": "no-store, no-transform",
         "Pragma": "no-cache",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
         "Access-Control-Expose-Headers": "ETag",
     }
+
+
+def _date(timestamp_ms: int) -> str:
+    """As RFC 9110, section 5.6.7, writes it."""
+    moment = datetime.datetime.fromtimestamp(timestamp_ms / 1000, tz=datetime.UTC)
+    return moment.strftime("%a, %d %b %Y %H:%M:%S GMT")

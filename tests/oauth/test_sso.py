@@ -261,6 +261,8 @@ async def test_cross_signing_keys_of_an_oauth_session_are_replaced_after_a_yes_o
     assert (await user.request("POST", path, {**second, **auth})).status == 401
     with_type = {"auth": {"session": asked.json["session"], "type": stage}}
     assert (await user.request("POST", path, {**second, **with_type})).status == 401
+    fallback = await server.client.request("GET", f"{V3}/auth/{stage}/fallback/web?session={asked.json['session']}")
+    assert (fallback.status, fallback.headers["location"]) == (302, url)
     page = await reader.get(url.removeprefix("https://matrix.halfdoor.test"))
     assert (await user.request("POST", path, {**second, **auth})).status == 401, "looking is no yes"
     await reader.submit(page)

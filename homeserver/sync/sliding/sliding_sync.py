@@ -7,9 +7,11 @@ news what is new (`rooms.py`); what stands beside them (`extensions.py`); and wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from homeserver.protocol.errors import UnknownPos
 from homeserver.rooms.live_room import LiveRooms
@@ -26,6 +28,10 @@ from homeserver.sync.sliding.rooms import RoomAnswer, RoomAnswers, RoomTask
 from homeserver.sync.sync import Sync
 from homeserver.sync.waiting import LongPolls
 
+T = TypeVar("T")
+
+AT_ONCE: Final = 16
+"""How many rooms are read at once."""
 _COUNTS = frozenset({"notification_count", "highlight_count"})
 
 
@@ -158,9 +164,8 @@ class SlidingSync:
             elif before.place != LIVE or wanted.state != before.state:
                 added.rooms[room_id] = replace(before, place=LIVE, state=wanted.state)
         bumps = await self._bumps(chosen, [room_id for room_id, _, _, _ in due])
-        found: dict[str, RoomAnswer] = {}
-        for room_id, before, after, read in due:
-            task = RoomTask(
+        tasks = [
+            RoomTask(
                 membership=chosen.rooms[room_id],
                 wanted=chosen.wanted[room_id],
                 sent=before,
@@ -170,7 +175,12 @@ class SlidingSync:
                 bump=bumps.get(room_id, 0),
                 own_receipts=None if own is None else own.get(room_id, []),
             )
-            answer = found[room_id] = await self._answers.of_room(run, task)
+            for room_id, before, after, _ in due
+        ]
+        answers = await _side_by_side([partial(self._answers.of_room, run, task) for task in tasks])
+        found: dict[str, RoomAnswer] = {}
+        for (room_id, before, _, read), answer in zip(due, answers, strict=True):
+            found[room_id] = answer
             if answer.sent != before:
                 added.rooms[room_id] = answer.sent
             if answer.flushes:
@@ -183,8 +193,8 @@ class SlidingSync:
 
     async def _bumps(self, chosen: Selection, room_ids: list[str]) -> dict[str, int]:
         joined = [room_id for room_id in room_ids if chosen.rooms[room_id].membership == "join"]
-        rooms = [room for room_id in joined if (room := await self._live.find(room_id)) is not None]
-        return await self._activity.bumped(rooms)
+        rooms = await _side_by_side([partial(self._live.find, room_id) for room_id in joined])
+        return await self._activity.bumped([room for room in rooms if room is not None])
 
     def _note_unsent(
         self, run: SyncRun, chosen: Selection, sent: Sent, added: Sent, own: Mapping[str, list[Receipt]] | None
@@ -200,3 +210,11 @@ class SlidingSync:
             read = own is not None and any(one.position > run.after for one in own.get(room_id, ()))
             if max(chosen.activity[room_id], membership.position) > run.after or read:
                 added.rooms[room_id] = replace(before, place=run.after)
+
+
+async def _side_by_side(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """The results of calls of which each waits for the database a few times: some at once, so that it is kept busy."""
+    found: list[T] = []
+    for start in range(0, len(calls), AT_ONCE):
+        found += await asyncio.gather(*(call() for call in calls[start : start + AT_ONCE]))
+    return found

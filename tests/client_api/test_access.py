@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,12 +19,14 @@ import pytest
 from homeserver.composition import build
 from homeserver.http.application import HttpApplication
 from homeserver.http.routing import Route, Router
+from homeserver.media.services import MediaSettings
 from homeserver.oauth.services import OAuthSettings
 from tests.appservice_api.appservices import FakeCalls, registration
 from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
 from tests.support.http import Answer, MemoryClient
 from tests.support.openapi import requests_of_the_specification
+from tests.support.outbound import FakeOutbound
 from tests.support.server import SERVER_NAME, Server, User, in_place, server_settings
 
 ANYBODY, PERSON, GUEST_TOO, ADMIN, SERVICE, EITHER = "anybody", "person", "guest too", "admin", "service", "either"
@@ -110,13 +113,17 @@ class Place:
 
 
 @pytest.fixture
-async def place() -> AsyncIterator[Place]:
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
     clock, irc = FakeClock(), registration("irc")
     homeserver = build(
         open_in_memory(),
         clock,
-        server_settings(oauth=OAuthSettings(is_enabled=True, base_url=f"https://{SERVER_NAME}")),
+        server_settings(
+            media=MediaSettings(folder=tmp_path),
+            oauth=OAuthSettings(is_enabled=True, base_url=f"https://{SERVER_NAME}"),
+        ),
         run_in_thread=in_place,
+        outbound=FakeOutbound(),
         appservices=[irc],
         appservice_calls=FakeCalls(),
     )

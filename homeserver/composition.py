@@ -209,6 +209,7 @@ def build(
     )
     follow_users(users, rooms)
     sync = build_sync_services(db, clock, stream, notifier, users, rooms, encryption, settings.sync)
+    _count_syncs(metrics, sync)
     push = build_push_services(
         db,
         clock,
@@ -277,6 +278,19 @@ def build(
         ],
         admin_routes=[*operators.routes(), *admin.routes],
     )
+
+
+def _count_syncs(metrics: Metrics, sync: SyncServices) -> None:
+    """What is kept open for clients."""
+    sliding, sockets = sync.sliding.connections, sync.sockets
+    metrics.add_counter("halfdoor_sliding_sync_begun", "Connections of sliding sync that began", lambda: sliding.begun)
+    metrics.add_counter(
+        "halfdoor_sliding_sync_expired", "Requests of sliding sync with unknown positions", lambda: sliding.unknown
+    )
+    metrics.add_gauge("halfdoor_sliding_sync_known", "Connections of sliding sync in memory", lambda: sliding.in_memory)
+    metrics.add_gauge("halfdoor_sync_sockets", "Open WebSockets of /sync", lambda: len(sockets))
+    metrics.add_counter("halfdoor_sync_socket_deltas", "Deltas sent over WebSockets", lambda: sockets.deltas)
+    metrics.add_counter("halfdoor_sync_socket_refused", "WebSockets refused for their number", lambda: sockets.refused)
 
 
 def _facts(settings: ServerSettings) -> PublicFacts:

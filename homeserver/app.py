@@ -33,6 +33,7 @@ from homeserver.composition import Homeserver, ServerSettings, build
 from homeserver.hooks import Hooks
 from homeserver.http.application import HttpApplication, HttpSettings
 from homeserver.http.rate_limits import ClassLimits, RateLimit, RouteLimiter
+from homeserver.http.reactor import install_reactor
 from homeserver.http.routing import RateClass, Route, Router
 from homeserver.http.scraping import metrics_routes
 from homeserver.http.tls import TlsFiles
@@ -93,7 +94,7 @@ def run(settings: Settings) -> int:
     )
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    reactor = _install_reactor(loop)
+    reactor = install_reactor(loop)
     try:
         loop.run_until_complete(_serve(settings, reactor))
     finally:
@@ -102,17 +103,6 @@ def run(settings: Settings) -> int:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
     return 0
-
-
-def _install_reactor(loop: asyncio.AbstractEventLoop) -> Any:
-    """Twisted's reactor on our loop; the loop stays ours to run and to stop."""
-    from twisted.internet import asyncioreactor
-    from twisted.internet.main import installReactor
-
-    reactor: Any = asyncioreactor.AsyncioSelectorReactor(loop)
-    installReactor(reactor)  # type: ignore[no-untyped-call]
-    reactor.startRunning(installSignalHandlers=False)
-    return reactor
 
 
 async def _serve(settings: Settings, reactor: Any) -> None:

@@ -6,6 +6,7 @@ import argparse
 
 import config
 from homeserver.command_line.command import Commands, add_command, add_config_option
+from homeserver.http.reactor import load_twisted
 
 EXPLANATION = """
 Runs in the foreground and logs to standard error. SIGTERM or Ctrl-C stops it: it takes no further requests, ends the
@@ -22,6 +23,7 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     settings = config.load(arguments.config)
+    load_twisted(with_tls=any(listener.tls_certificate_file for listener in settings.listeners))
     from homeserver.app import run as run_server  # here: the other commands need neither the server nor its memory
 
     return run_server(settings)

@@ -1,12 +1,18 @@
-"""TLS by files, which can be read again while the server runs (a renewed certificate)."""
+"""TLS by files, which can be read again while the server runs (a renewed certificate).
+
+OpenSSL is loaded with the first certificate: it costs 5 MiB, which a server behind a proxy does without.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,14 @@ class TlsContext:
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
         """Called by Twisted for each new connection."""
+        from OpenSSL import SSL
+
         return SSL.Connection(self._context, None)
 
 
 def _context(files: TlsFiles) -> SSL.Context:
+    from OpenSSL import SSL
+
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION)

@@ -18,7 +18,6 @@ from typing import Any, Final, Protocol
 from twisted.internet import defer
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from homeserver.clock import Clock, Timer
 from homeserver.http.application import HttpApplication
@@ -31,7 +30,6 @@ from homeserver.http.transports import DirectTcpPort, DirectUnixPort
 
 _log = logging.getLogger("homeserver.http")
 
-_tls_factory: Any = TLSMemoryBIOFactory  # its types want interfaces that mypy cannot see
 
 _SWEEP_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
@@ -156,7 +154,10 @@ class HttpServer:
         context = None if tls is None else TlsContext(tls)
         wrapped: Any = factory
         if context is not None:
-            wrapped = _tls_factory(context, False, factory)
+            from twisted.protocols.tls import TLSMemoryBIOFactory
+
+            made: Any = TLSMemoryBIOFactory  # its types want interfaces that mypy cannot see
+            wrapped = made(context, False, factory)
             wrapped.noisy = False
         twisted_port = DirectTcpPort(port, wrapped, _BACKLOG, host, self.reactor)
         twisted_port.startListening()

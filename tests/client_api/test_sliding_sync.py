@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from homeserver.storage.database import Database
-from homeserver.storage.sliding_sync import SlidingSyncStore
-from homeserver.sync.sliding.connections import IDLE_MS, OF_DEVICE
+from homeserver.storage.sliding_sync import ConnectionKey, SlidingSyncStore
+from homeserver.sync.sliding.connections import IDLE_MS, OF_DEVICE, ROW_BYTES, ROWS
 from tests.support.server import Server, User, open_server
 
 PATH = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
@@ -516,6 +516,8 @@ async def test_threads_that_were_followed_are_told(whole_server: Server) -> None
         {"lists": {"x" * 300: EVERYTHING}},
         {"lists": {f"l{number}": EVERYTHING for number in range(101)}},
         {"lists": {"x": {**EVERYTHING, "required_state": [["m.room.name"]]}}},
+        {"lists": {"x": {**EVERYTHING, "required_state": [["m.x", f"{number}"] for number in range(501)]}}},
+        {"lists": {"x": {**EVERYTHING, "required_state": [["m.x", "k" * 256]]}}},
         {"extensions": {"to_device": {"enabled": True, "since": "x"}}},
         {"conn_id": 7},
         [],
@@ -533,3 +535,26 @@ async def test_presence_is_as_the_request_says(whole_server: Server) -> None:
         await whole_server.clock.advance(120 if wanted == "offline" else 0)
         assert (await alice.get(f"/presence/{alice.user_id}/status"))["presence"] == expected
     assert (await alice.request("POST", PATH, {}, set_presence="asleep")).status == 400
+
+
+async def test_a_position_is_a_place_for_messages_too(whole_server: Server) -> None:
+    alice = await whole_server.register("alice")
+    room_id = await alice.create_room()
+    event_id = await alice.say(room_id, "before")
+    pos = (await slide(alice, lists()))["pos"]
+    await alice.say(room_id, "after")
+    page = await alice.get(f"/rooms/{room_id}/messages", dir="b", limit=1, **{"from": pos})
+    assert [event["event_id"] for event in page["chunk"]] == [event_id]
+
+
+async def test_what_is_stored_of_a_connection_is_bounded(whole_server: Server) -> None:
+    alice = await whole_server.register("alice")
+    await alice.create_room()
+    store, key = SlidingSyncStore(whole_server.homeserver.db), ConnectionKey(alice.user_id, alice.device_id, "")
+    pos = None
+    for number in range(ROWS + 8):
+        wanted = [["m.x", f"{number} {entry} " + "k" * 200] for entry in range(250)]
+        pos = (await slide(alice, lists(required_state=wanted), pos))["pos"]
+        rows = await store.list_positions(key)
+        assert len(rows) <= ROWS + 1
+        assert sum(len(row.content) for row in rows) < 4 * ROW_BYTES

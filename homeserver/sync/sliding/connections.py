@@ -39,7 +39,8 @@ IDLE_MS: Final = 30 * 24 * 3_600_000
 TOUCH_MS: Final = 24 * 3_600_000
 IN_MEMORY: Final = 2_000
 ROWS: Final = 40
-"""After so many rows the next is a whole."""
+ROW_BYTES: Final = 100_000
+"""After so many rows, or so many bytes of them (and more than the last whole has), the next is a whole."""
 MEMBERS: Final = 10_000
 
 _FORM = re.compile(r"s(\d{1,18})_(\d{1,18})_(\d{1,18})", re.ASCII)
@@ -104,6 +105,8 @@ class Connection:
     pending: Sent | None = None
     pending_number: int = 0
     rows: int = 0
+    whole_bytes: int = 0
+    added_bytes: int = 0
     has_stray_row: bool = False
     used_ms: int = 0
     turn: int = 0
@@ -181,19 +184,18 @@ class Connections:
         self, txn: Transaction, connection: Connection, added: Sent, number: int, now: int, is_new: bool
     ) -> None:
         key = connection.key
-        rows, stray = connection.rows, False
+        rows, whole, more, stray = connection.rows, connection.whole_bytes, connection.added_bytes, False
         if is_new:
             await self._store.remove_positions(txn, key)
-            await self._add(txn, key, number, added, is_whole=True)
-            rows = 1
+            whole, more, rows = await self._add(txn, key, number, added, is_whole=True), 0, 1
         else:
             await self._store.remove_positions(txn, key, after=connection.number)  # of an answer that was lost
-            if rows >= ROWS:
+            if rows >= ROWS or more > max(ROW_BYTES, whole):
                 await self._store.remove_positions(txn, key, up_to=connection.number)
-                await self._add(txn, key, connection.number, connection.confirmed, is_whole=True)
-                rows = 1
+                whole = await self._add(txn, key, connection.number, connection.confirmed, is_whole=True)
+                more, rows = 0, 1
             if added.is_stored:
-                await self._add(txn, key, number, added, is_whole=False)
+                more += await self._add(txn, key, number, added, is_whole=False)
                 rows, stray = rows + 1, True
         touches = is_new or now - connection.used_ms > TOUCH_MS
         if touches:
@@ -202,6 +204,7 @@ class Connections:
 
         def committed() -> None:
             connection.rows, connection.has_stray_row = rows, stray
+            connection.whole_bytes, connection.added_bytes = whole, more
             if touches:
                 connection.used_ms = now
             for each in gone:
@@ -209,8 +212,11 @@ class Connections:
 
         txn.on_commit(committed)
 
-    async def _add(self, txn: Transaction, key: ConnectionKey, number: int, sent: Sent, *, is_whole: bool) -> None:
-        await self._store.add_position(txn, key, StoredPosition(number, is_whole, to_text(sent)))
+    async def _add(self, txn: Transaction, key: ConnectionKey, number: int, sent: Sent, *, is_whole: bool) -> int:
+        """Store a row; its length."""
+        text = to_text(sent)
+        await self._store.add_position(txn, key, StoredPosition(number, is_whole, text))
+        return len(text)
 
     async def _tidy(self, txn: Transaction, key: ConnectionKey, now: int) -> list[ConnectionKey]:
         gone = await self._store.list_surplus(txn, key, OF_DEVICE)
@@ -254,6 +260,8 @@ class Connections:
         for row in used:
             connection.confirmed.add(from_text(row.content))
         connection.rows, connection.pending_number = len(used), rows[-1].number
+        connection.whole_bytes = len(used[0].content)
+        connection.added_bytes = sum(len(row.content) for row in used[1:])
         connection.has_stray_row = len(used) < len(rows) - wholes[-1]
         return connection
 

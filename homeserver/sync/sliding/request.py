@@ -93,8 +93,11 @@ class SlidingSyncBody(msgspec.Struct, frozen=True):
         for config in (*lists.values(), *subscriptions.values()):
             if config.timeline_limit < 0:
                 raise InvalidParam("timeline_limit must not be negative.")
-            if len(config.required_state) > REQUIRED_MAX:
-                raise InvalidParam(f"required_state may have at most {REQUIRED_MAX} entries.")
+        wanted = {config.required_state for config in (*lists.values(), *subscriptions.values())}
+        if sum(map(len, wanted)) > REQUIRED_MAX:
+            raise InvalidParam(f"required_state may have at most {REQUIRED_MAX} entries, in all that differ together.")
+        if any(len(text) > NAME_LENGTH_MAX for pairs in wanted for pair in pairs for text in pair):
+            raise InvalidParam(f"Event types and state keys have at most {NAME_LENGTH_MAX} characters.")
         for one in lists.values():
             for start, end in one.ranges or ():
                 if start < 0 or end < start:

@@ -34,6 +34,9 @@ SCANNED: Final = 5_000
 JOINED: Final = "joined"
 """Beside the threads in what was read: nothing of before this joining counts."""
 
+QUIET_COUNTS: Final = 500
+FLATTENED_AT_REST: Final = 500
+
 ROOMS_READ: Final = 2
 """Of how many rooms the events that were read last are kept."""
 
@@ -112,6 +115,7 @@ class UnreadCounts:
         self._tallies: OrderedDict[str, dict[str, _Tally]] = OrderedDict()
         self._flattened: OrderedDict[str, EventForPush] = OrderedDict()
         self._read: OrderedDict[str, tuple[int, list[StoredEvent]]] = OrderedDict()
+        self._quiet = 0
         stream.listen(self._changed)
 
     async def of_room(
@@ -153,7 +157,10 @@ class UnreadCounts:
             return True
         new = room.recent(counted)
         if new is None:
+            self._quiet = 0
             new = await self._stored(room, counted, newest)
+        elif self._read or len(self._flattened) > FLATTENED_AT_REST:
+            self._forget_burst()
         rules = compile_rules(await self._rules_of(user_id)) if new else None
         ignored = await self._ignored_of(user_id) if new else frozenset[str]()
         threads = await self._threads.of_user(user_id) if new else {}
@@ -183,6 +190,15 @@ class UnreadCounts:
                 tally.noted = [one for one in tally.noted if one.thread != thread]
                 tally.answer = None
         return True
+
+    def _forget_burst(self) -> None:
+        """Counts are made from memory again: after some of them, what a burst made us read is not wanted any more."""
+        self._quiet += 1
+        if self._quiet >= QUIET_COUNTS:
+            self._quiet = 0
+            self._read.clear()
+            while len(self._flattened) > FLATTENED_AT_REST:
+                self._flattened.popitem(last=False)
 
     async def _stored(self, room: LiveRoom, counted: int, newest: int) -> list[StoredEvent]:
         """The newest events after `counted`, oldest first. After a burst every member asks for the same, so what was

@@ -23,7 +23,7 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint, DeviceCodeGrant
 
 from homeserver.oauth.client_metadata import is_redirect_uri
-from homeserver.oauth.facts import Answer, Facts
+from homeserver.oauth.facts import Answer, Facts, refused
 from homeserver.oauth.scopes import WrongScope, parse_scope
 from homeserver.storage.oauth_clients import OAuthClient
 from homeserver.storage.oauth_grants import AuthorizationCode, DeviceCode, OAuthSession
@@ -31,6 +31,22 @@ from homeserver.users.secret_tokens import new_token
 
 _HERE: Final = "https://authorization.server.invalid/"
 """Authlib wants to see that a request came by TLS. Where that ends is the operator's affair."""
+
+
+PARAMETERS: Final = (
+    *("client_id", "code", "code_challenge", "code_challenge_method", "code_verifier", "device_code", "grant_type"),
+    *("redirect_uri", "refresh_token", "response_mode", "response_type", "scope", "state", "token", "token_type_hint"),
+)
+"""All of them are printable ASCII (RFC 6749, appendix A). Authlib repeats them in its errors, and fails at others."""
+
+
+def unfit_parameter(given: Mapping[str, str]) -> str | None:
+    """The name of a parameter that holds what it cannot hold."""
+    for name in PARAMETERS:
+        value = given.get(name, "")
+        if not value.isascii() or not value.isprintable() or (name != "state" and set(value) & {'"', "\\"}):
+            return name
+    return None
 
 
 class Engine(AuthorizationServer):
@@ -50,8 +66,10 @@ class Engine(AuthorizationServer):
     def judge_authorization(self, query: Mapping[str, str]) -> Any:
         """The grant that a request at the authorization endpoint asks for. Raises OAuth2Error, with `redirect_uri`
         where the client may be told."""
-        grant = self.get_consent_grant(_Request("GET", query))
-        return grant
+        unfit = unfit_parameter(query)
+        if unfit is not None:
+            raise InvalidRequestError(f"{unfit!r} holds characters that it cannot have")
+        return self.get_consent_grant(_Request("GET", query))
 
     def authorize(self, grant: Any, user_id: str | None) -> str:
         """Where the browser goes when the person said yes (`user_id`) or no (None). A yes leaves `granted["code"]`."""
@@ -60,10 +78,16 @@ class Engine(AuthorizationServer):
 
     def token(self, form: Mapping[str, str]) -> Answer:
         """The token endpoint; the tokens themselves are the caller's to add."""
+        unfit = unfit_parameter(form)
+        if unfit is not None:
+            return refused("invalid_request", f"{unfit!r} holds characters that it cannot have")
         return self.create_token_response(_Request("POST", form))
 
     def endpoint(self, name: str, form: Mapping[str, str]) -> Answer:
         """`device_authorization` or `revocation`."""
+        unfit = unfit_parameter(form)
+        if unfit is not None:
+            return refused("invalid_request", f"{unfit!r} holds characters that it cannot have")
         return self.create_endpoint_response(name, _Request("POST", form))
 
     # What Authlib asks of a server.

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from tests.end_to_end.fuzz import nasty
-from tests.end_to_end.fuzz.forms import oauth_form
+from tests.end_to_end.fuzz.forms import oauth_form, oauth_query
 from tests.end_to_end.fuzz.operations import Operation, operations
 from tests.end_to_end.fuzz.values import Values
 from tests.end_to_end.fuzz.world import Person, World
@@ -139,6 +139,8 @@ async def _ask(world: World, operation: Operation, person: Person, values: Value
     path, specified, given = _path(operation, values)
     query = [*person.query, *values.query(operation)]
     method = operation.method
+    if path.endswith("/account/authorize") and method == "GET":
+        query = oauth_query(world.pool, chance)
     target = path + ("?" + urlencode(query, errors="surrogatepass") if query else "")
     body = _body(operation, values, given)
     form = person.browser.fill_in(operation.paths[0], person.name, chance) if operation.takes_form else None
@@ -165,6 +167,9 @@ async def _ask(world: World, operation: Operation, person: Person, values: Value
     content = _judge(method, specified, answer, report, operation, said, chance)
     if answer.headers.get("content-type", "").startswith("text/html"):
         person.browser.learn(answer.body.decode(), answer.headers.get("set-cookie", ""))
+    elif "location" in answer.headers:
+        person.browser.learn("", answer.headers.get("set-cookie", ""))
+        world.pool.add("oauth_code", *re.findall(r"[?&#]code=([\w.~-]+)", answer.headers["location"]))
     if answer.status < 300 and content is not None:
         world.pool.learn(content)
         _learn_rooms(world, operation, person, given.get("room_id"), content)

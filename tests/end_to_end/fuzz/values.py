@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from tests.end_to_end.fuzz import nasty, samples
+from tests.end_to_end.fuzz.forms import oauth_client
 from tests.end_to_end.fuzz.operations import Operation
 from tests.end_to_end.fuzz.pool import Pool
 from tests.support.server import PASSWORD, SERVER_NAME
@@ -199,6 +200,8 @@ class Values:
         field = path_values.get("field")
         if field is not None and "profile" in operation.paths[0]:
             return {field: self.chance.choice(("Name", "名", self.real("mxc"), 1, None))}
+        if operation.paths[0].endswith("/oauth2/register"):
+            return oauth_client(self.chance)
         if operation.name == "uploadKeys":
             return samples.device_keys(self.real("user"), self.real("device"), self.chance)
         if operation.name == "login":

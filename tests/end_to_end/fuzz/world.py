@@ -100,6 +100,10 @@ class World:
         users = [person for person in self.people if person.kind in ("user", "admin") and not person.is_dead]
         if not users:
             return
+        for room in self.pool.every(f"room of {users[0].user_id}")[-1:]:
+            found = await self._ask("GET", f"/rooms/{room}/joined_members", ..., users[0].token)
+            if len(found.get("joined", ())) > 1 and chance.random() < 0.8:
+                return
         made = await self._ask("POST", "/createRoom", {"preset": "public_chat"}, chance.choice(users).token)
         room = made.get("room_id")
         if room is None:

@@ -203,6 +203,7 @@ def build_sync_services(
         ),
         live=rooms.live,
         receipts=receipts,
+        purges=PurgeStore(db),
     )
     sockets = SyncSockets(
         sync=sync,

@@ -558,3 +558,16 @@ async def test_what_is_stored_of_a_connection_is_bounded(whole_server: Server) -
         rows = await store.list_positions(key)
         assert len(rows) <= ROWS + 1
         assert sum(len(row.content) for row in rows) < 4 * ROW_BYTES
+
+
+async def test_a_room_that_an_operator_deleted_is_left(whole_server: Server) -> None:
+    alice, admin = await whole_server.register("alice"), await whole_server.register("root", admin=True)
+    room_id, other = await alice.create_room(), await alice.create_room()
+    pos = (await slide(alice, lists()))["pos"]
+    await admin.ok("DELETE", f"/_synapse/admin/v1/rooms/{room_id}", {})
+    body = await slide(alice, lists(), pos)
+    assert set(body["rooms"]) == {room_id}
+    (own,) = body["rooms"][room_id]["required_state"]
+    assert (own["type"], own["state_key"], own["content"]) == ("m.room.member", alice.user_id, {"membership": "leave"})
+    assert body["lists"]["all"]["ops"][0]["room_ids"] == [other]
+    assert (await slide(alice, lists(), body["pos"]))["rooms"] == {}

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from homeserver.protocol.errors import UnknownPos
-from homeserver.rooms.live_room import LiveRooms
+from homeserver.rooms.live_room import MEMBER, LiveRooms
+from homeserver.storage.purges import PurgeStore
 from homeserver.storage.receipts import Receipt, ReceiptStore
 from homeserver.storage.sliding_sync import ConnectionKey
 from homeserver.stream import Change, Stream
@@ -62,6 +63,7 @@ class SlidingSync:
         extensions: ExtensionSections,
         live: LiveRooms,
         receipts: ReceiptStore,
+        purges: PurgeStore,
     ) -> None:
         self._sync = sync
         self._polls = polls
@@ -73,6 +75,7 @@ class SlidingSync:
         self._extensions = extensions
         self._live = live
         self._receipts = receipts
+        self._purges = purges
 
     async def sync(self, request: SlidingSyncRequest) -> dict[str, Any]:
         """The answer's body. Waits up to `timeout_ms` while there is nothing new. Raises UnknownPos, InvalidParam."""
@@ -124,8 +127,25 @@ class SlidingSync:
         answers = await self._room_answers(run, chosen, sent, added, own)
         self._note_unsent(run, chosen, sent, added, own)
         rooms = {room_id: answer.body for room_id, answer in answers.items() if answer.body is not None}
+        rooms |= await self._deleted(run, sent)
         found = await self._extensions.answer(extensions, Look(run, chosen, answers, sent, added))
         return _Found(run, chosen, rooms, found, added)
+
+    async def _deleted(self, run: SyncRun, sent: Sent) -> dict[str, Any]:
+        """Rooms that the client has and an operator deleted. No event of them is left, so the one by which clients know
+        that they are out of a room is made for the answer."""
+        if run.is_initial or not self._stream.changed_since(Change.MEMBERSHIP, run.user_id, run.after):
+            return {}
+        left = {"content": {"membership": "leave"}, "sender": run.user_id, "state_key": run.user_id, "type": MEMBER}
+        return {
+            room_id: {
+                "initial": True,
+                "bump_stamp": run.now.position,
+                "required_state": [{**left, "event_id": f"$deleted-{room_id[1:]}", "origin_server_ts": 0}],
+            }
+            for room_id in await self._purges.list_deleted(run.user_id, run.after, run.now.position)
+            if room_id in sent.rooms
+        }
 
     async def _own_receipts(self, run: SyncRun) -> dict[str, list[Receipt]] | None:
         """The reader's receipts by room, where they are of use; None where they have not changed."""
@@ -201,11 +221,13 @@ class SlidingSync:
     ) -> None:
         """Rooms that the client has, that changed, and that this answer does not tell of: it has them as they were."""
         for room_id, before in sent.rooms.items():
-            if before is None or before.place != LIVE or room_id in chosen.wanted:
+            if before is None or room_id in chosen.wanted:
                 continue
             membership = chosen.rooms.get(room_id)
             if membership is None:
                 added.rooms[room_id] = None  # forgotten by its user, or deleted
+                continue
+            if before.place != LIVE:
                 continue
             read = own is not None and any(one.position > run.after for one in own.get(room_id, ()))
             if max(chosen.activity[room_id], membership.position) > run.after or read:

@@ -23,9 +23,11 @@ from homeserver.outbound.client import Outbound, Receive
 from homeserver.outbound.failures import OutboundFailed
 from homeserver.protocol import canonical_json
 from homeserver.protocol.errors import Forbidden, MatrixError, RemoteServerFailed
+from homeserver.protocol.identifiers import is_server_name
 
 TIMEOUT_SECONDS: Final = 60.0
 MAX_BYTES: Final = 10 * 1024 * 1024
+KEYS_BYTES: Final = 32_768
 STATE_BYTES: Final = 200 * 1024 * 1024
 
 _MAY_NOT: Final = frozenset({"M_FORBIDDEN", "M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
@@ -96,6 +98,8 @@ class FederationClient:
     ) -> Any:
         """The JSON that `destination` answers. `path` is encoded (`encoded`). `patient`: ask even who has not answered
         for a while. Raises RemoteUnreachable, RemoteRefused."""
+        if not is_server_name(destination) or destination == self._own_name:
+            raise RemoteUnreachable("That is not another server's name")  # it becomes part of a URL (C05)
         if not patient and not self._backoff.may_ask(destination):
             raise RemoteUnreachable(f"{destination} has not answered for a while")
         target = path if not query else f"{path}?{urlencode(query, doseq=True)}"
@@ -170,7 +174,7 @@ class FederationClient:
     # ---- keys (`KeyFetcher`)
 
     async def fetch_keys(self, server_name: str) -> Any:
-        return await self.request(server_name, "GET", "/_matrix/key/v2/server", timeout=15)
+        return await self.request(server_name, "GET", "/_matrix/key/v2/server", timeout=15, max_bytes=KEYS_BYTES)
 
     async def query_notary(self, notary: str, server_name: str, key_ids: Collection[str]) -> Any:
         wanted: dict[str, Any] = {server_name: {key_id: {} for key_id in key_ids}}

@@ -18,7 +18,7 @@ from federation.missing_events import MissingEvents
 from homeserver.protocol.errors import BadJson, Forbidden, MatrixError, NotFound, UnableToAuthoriseJoin
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of, parse_user_id
-from homeserver.protocol.signatures import sign_event
+from homeserver.protocol.signatures import required_signers, sign_event
 from homeserver.rooms.importing import BadState
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.services import RoomServices
@@ -85,7 +85,7 @@ class Joining:
         given = theirs.get("signatures")
         signatures = dict(ours.pdu["signatures"])
         for name, by_key in given.items() if isinstance(given, dict) else ():
-            if name not in signatures and isinstance(by_key, dict):
+            if name not in signatures and name in required_signers(ours) and isinstance(by_key, dict):
                 signatures[name] = by_key
         return Event({**ours.pdu, "signatures": signatures}, ours.room_version, ours.event_id)
 
@@ -113,7 +113,9 @@ class Joining:
 
     async def send_join(self, origin: str, room_id: str, event_id: str, pdu: Any) -> dict[str, Any]:
         """`PUT /send_join` v2."""
-        room, event = await self._events.take(origin, room_id, event_id, self._with_our_signature(pdu), "join")
+        room, event = await self._events.take(
+            origin, room_id, event_id, await self._with_our_signature(room_id, pdu), "join"
+        )
         authoriser = event.content.get("join_authorised_via_users_server")
         is_ours = isinstance(authoriser, str) and domain_of(authoriser) == self._own_name
         if is_ours and not await self._rooms.memberships.may_join_restricted(room, event.sender):
@@ -131,7 +133,7 @@ class Joining:
             "servers_in_room": sorted(room.servers),
         }
 
-    def _with_our_signature(self, pdu: Any) -> Any:
+    async def _with_our_signature(self, room_id: str, pdu: Any) -> Any:
         """A join that a user of ours authorises needs our signature; whether it may have it is checked before it is
         received, and nothing is signed but a join."""
         if not isinstance(pdu, dict) or pdu.get("type") != "m.room.member":
@@ -140,7 +142,7 @@ class Joining:
         authoriser = content.get("join_authorised_via_users_server") if isinstance(content, dict) else None
         if not isinstance(authoriser, str) or not isinstance(content, dict) or content.get("membership") != "join":
             return pdu
-        room = self._rooms.live.peek(pdu.get("room_id", ""))
+        room = await self._rooms.live.find(room_id) if pdu.get("room_id") == room_id else None
         version = None if room is None else room.version
         if version is None or not version.restricted or domain_of(authoriser) != self._own_name:
             return pdu

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from signedjson.key import decode_verify_key_bytes
 from signedjson.types import VerifyKey
-from unpaddedbase64 import decode_base64
+from unpaddedbase64 import decode_base64, encode_base64
 
 from homeserver.clock import Clock
 from homeserver.protocol.errors import MatrixError, Unauthorized
@@ -29,6 +30,10 @@ from homeserver.storage.server_keys import ServerKey, ServerKeyStore
 VALID_MAX_MS: Final = 7 * 24 * 3600 * 1000
 FETCH_AGAIN_SECONDS: Final = 60.0
 MAXIMUM_KEYS: Final = 100
+REMEMBERED_SERVERS: Final = 2_000
+KEPT_SERVERS: Final = 10_000
+"""Of so many servers the keys, and when they were asked, stay in memory: anybody may name any (B08)."""
+_KEY_ID: Final = re.compile(r"ed25519:[!-~]{1,128}")
 
 _log = logging.getLogger("federation.keyring")
 
@@ -69,6 +74,7 @@ class Keyring:
         clock: Clock,
         own_name: str,
         own_keys: Mapping[str, VerifyKey],
+        own_old_keys: Mapping[str, tuple[VerifyKey, int]] | None = None,
         notaries: Sequence[Notary] = (),
         blocked: Collection[str] = (),
     ) -> None:
@@ -78,11 +84,13 @@ class Keyring:
         self._clock = clock
         self._own_name = own_name
         self._own_keys = own_keys
+        self._own_old_keys = own_old_keys or {}
         self._notaries = notaries
         self._blocked = frozenset(blocked)
         self._known: dict[str, dict[str, ServerKey]] = {}
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._fetched: dict[str, float] = {}
+        self._published: dict[str, dict[str, Any]] = {}
 
     async def key_for_request(self, server_name: str, key_id: str) -> VerifyKey:
         """A key that is valid now. Raises NoKey."""
@@ -112,11 +120,8 @@ class Keyring:
 
     async def _key(self, server_name: str, key_id: str, at_ms: int, *, strict: bool) -> VerifyKey:
         if server_name == self._own_name:
-            own = self._own_keys.get(key_id)
-            if own is None:
-                raise NoKey(f"{key_id} is no key of this server")
-            return own
-        if not key_id.startswith("ed25519:"):
+            return self._own_key(key_id, at_ms, strict=strict)
+        if not _KEY_ID.fullmatch(key_id):
             raise NoKey("Only ed25519 keys sign anything here")
         for attempt in range(2):
             known = await self._keys_of(server_name)
@@ -129,11 +134,36 @@ class Keyring:
             raise NoKey(f"The key {key_id} of {server_name} cannot be had")
         raise NoKey(f"The key {key_id} of {server_name} was not valid at that time")
 
+    def _own_key(self, key_id: str, at_ms: int, *, strict: bool) -> VerifyKey:
+        own = self._own_keys.get(key_id)
+        if own is None:
+            old, expired = self._own_old_keys.get(key_id, (None, 0))
+            if old is None or (strict and at_ms > expired):
+                raise NoKey(f"{key_id} is no key of this server")
+            return old
+        return own
+
+    async def find_published(self, server_name: str, wanted: Mapping[str, int | None]) -> dict[str, Any] | None:
+        """What another server itself has published and signed, for us as a notary; None when we do not have it.
+
+        `wanted`: by key id, until when it should be valid at least (milliseconds; None: now). It is asked for again
+        when what we have does not do, and what we have is told when there is nothing better.
+        """
+        now = self._clock.now_ms()
+        until = max([now if one is None else one for one in wanted.values()], default=now)
+        said = self._published.get(server_name)
+        if said is None or said["valid_until_ts"] < until or not (wanted.keys() - {""}) <= _key_ids(said):
+            await self._fetch(server_name, next(iter(wanted), ""))
+            said = self._published.get(server_name)
+        return said
+
     async def _keys_of(self, server_name: str) -> dict[str, ServerKey]:
         known = self._known.get(server_name)
         if known is None:
             known = {key.key_id: key for key in await self._store.list_keys(server_name)}
             known = {key_id: key for key_id, key in known.items() if key.verify_key not in self._blocked}
+            if len(self._known) >= KEPT_SERVERS:
+                self._known.pop(next(iter(self._known)))
             self._known[server_name] = known
         return known
 
@@ -150,13 +180,19 @@ class Keyring:
         return True
 
     async def _ask(self, server_name: str, key_id: str) -> None:
+        self._fetched.pop(server_name, None)
+        if len(self._fetched) >= KEPT_SERVERS:
+            self._fetched.pop(next(iter(self._fetched)))
         self._fetched[server_name] = self._clock.monotonic()
         keys: list[ServerKey] = []
         try:
-            keys = self.read(server_name, await self._fetcher.fetch_keys(server_name))
+            body = await self._fetcher.fetch_keys(server_name)
+            keys = self.read(server_name, body)
+            if keys:
+                _remember(self._published, server_name, body)
         except MatrixError as error:
             _log.info("The keys of %s cannot be had from itself: %s", server_name, error)
-        if key_id not in {key.key_id for key in keys}:
+        if key_id and key_id not in {key.key_id for key in keys}:
             keys += await self._ask_notaries(server_name, key_id)
         if keys:
             await self._db.write(lambda txn: self._store.set_keys(txn, keys))
@@ -204,16 +240,33 @@ class Keyring:
         return [key for key in keys if key.verify_key not in self._blocked]
 
 
+def _remember(memory: dict[str, Any], server_name: str, value: Any) -> None:
+    """Keep what is newest of `REMEMBERED_SERVERS`: anybody may name servers."""
+    memory.pop(server_name, None)
+    if len(memory) >= REMEMBERED_SERVERS:
+        memory.pop(next(iter(memory)))
+    memory[server_name] = value
+
+
+def _key_ids(body: Mapping[str, Any]) -> set[str]:
+    old = body.get("old_verify_keys")
+    return set(body["verify_keys"]) | set(old if isinstance(old, dict) else ())
+
+
 def _read_key(server_name: str, key_id: Any, said: Any, valid_until: int, *, is_old: bool = False) -> ServerKey | None:
     text = said.get("key") if isinstance(said, dict) else None
-    if not isinstance(text, str) or not isinstance(key_id, str) or not key_id.startswith("ed25519:"):
+    if not isinstance(text, str) or not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
+        return None
+    if not 0 <= valid_until < 2**53:
         return None
     try:
-        if len(decode_base64(text)) != 32:
-            return None
+        raw = decode_base64(text)
     except ValueError:
         return None
-    return ServerKey(server_name, key_id, text.rstrip("="), valid_until, is_old)
+    if len(raw) != 32:
+        return None
+    # One spelling for each key: Base64 has several, and a blocked key must not come back under another (B07).
+    return ServerKey(server_name, key_id, encode_base64(raw), valid_until, is_old)
 
 
 def _verify_key(key: ServerKey) -> VerifyKey:

@@ -21,7 +21,7 @@ from homeserver.protocol.authorization import auth_keys
 from homeserver.protocol.errors import BadJson, Forbidden, IncompatibleRoomVersion, NotFound, NotInRoom
 from homeserver.protocol.events import Event
 from homeserver.protocol.hashes import reference_hash
-from homeserver.protocol.identifiers import domain_of
+from homeserver.protocol.identifiers import domain_of, is_user_id
 from homeserver.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.protocol.signatures import seal_event
 from homeserver.rooms.live_room import LiveRoom
@@ -150,8 +150,11 @@ class MembershipEvents:
             "prev_events": template.get("prev_events"),
             "auth_events": template.get("auth_events"),
         }
-        authoriser = (template.get("content") or {}).get("join_authorised_via_users_server")
+        told = template.get("content")
+        authoriser = told.get("join_authorised_via_users_server") if isinstance(told, dict) else None
         if version.restricted and isinstance(authoriser, str) and content.get("membership") == "join":
+            if not is_user_id(authoriser) or domain_of(authoriser) == self._own_name:
+                raise BadJson("The template names somebody who cannot authorise the join")  # our signature would
             pdu["content"]["join_authorised_via_users_server"] = authoriser
         if version.has_event_ids_in_pdus:
             pdu["event_id"] = self._rooms.pipeline.new_event_id()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from federation.client import STATE_BYTES, FederationClient, RemoteRefused, encoded
@@ -99,7 +99,7 @@ class MissingEvents:
         path = encoded("/_matrix/federation/v1/event_auth/{}/{}", room.room_id, event.event_id)
         answer = await self._client.get(origin, path, max_bytes=STATE_BYTES)
         chain = await self._checks.check_all(_list(answer, "auth_chain")[:STATE_MAX], room.version, room.room_id)
-        await self._rooms.room_import.keep_outliers(room, chain)
+        await self._rooms.room_import.keep_outliers(room, _reachable(chain, event.auth_events))
 
     async def state_before(self, origin: str, room: LiveRoom, event: Event) -> dict[StateKey, str]:
         """The state before an event, as its sender tells of it; its events are kept."""
@@ -128,7 +128,7 @@ class MissingEvents:
         else:
             pdus = [pdu for event_id in missing for pdu in await self.fetch_event(origin, event_id)]
         events = await self._checks.check_all(pdus, room.version, room.room_id)
-        await self._rooms.room_import.keep_outliers(room, events)
+        await self._rooms.room_import.keep_outliers(room, _reachable(events, missing))
 
     async def fetch_event(self, origin: str, event_id: str) -> list[Any]:
         """The PDU of one event, or nothing."""
@@ -137,6 +137,19 @@ class MissingEvents:
         except RemoteRefused:
             return []
         return _list(answer, "pdus")[:1]
+
+
+def _reachable(events: Sequence[Event], start: Iterable[str]) -> list[Event]:
+    """Those of the events that were asked for, and their auth chains: nothing else is kept (A11)."""
+    by_id: dict[str, Event] = {event.event_id: event for event in events}
+    waiting = [event_id for event_id in start if event_id in by_id]
+    found: dict[str, Event] = {}
+    while waiting:
+        event_id = waiting.pop()
+        if event_id not in found:
+            found[event_id] = by_id[event_id]
+            waiting += [one for one in by_id[event_id].auth_events if one in by_id and one not in found]
+    return [event for event in events if event.event_id in found]
 
 
 def _list(answer: Any, name: str) -> list[Any]:

@@ -66,6 +66,7 @@ class Transactions:
         self._own_name = own_name
         self._edus = edus
         self._locks: dict[str, asyncio.Lock] = {}
+        self._waiting: dict[str, int] = {}
         self._swept = 0
 
     async def receive(self, origin: str, txn_id: str, body: Any) -> dict[str, Any]:
@@ -78,6 +79,7 @@ class Transactions:
         if len(pdus) > PDUS_MAX or len(edus) > EDUS_MAX:
             raise BadJson(f"A transaction has at most {PDUS_MAX} pdus and {EDUS_MAX} edus")
         lock = self._locks.setdefault(origin, asyncio.Lock())
+        self._waiting[origin] = self._waiting.get(origin, 0) + 1
         try:
             async with lock:
                 known = await self._store.find_answer(origin, txn_id)
@@ -90,8 +92,9 @@ class Transactions:
                 await self._keep_answer(origin, txn_id, answer)
                 return answer
         finally:
-            if not lock.locked():
-                self._locks.pop(origin, None)
+            self._waiting[origin] -= 1
+            if not self._waiting[origin]:
+                del self._waiting[origin], self._locks[origin]
 
     async def _keep_answer(self, origin: str, txn_id: str, answer: dict[str, Any]) -> None:
         now = self._clock.now_ms()
@@ -147,6 +150,9 @@ class Transactions:
                 try:
                     outcome = await self._missing.receive(origin, event)
                 except (MatrixError, UnknownEvents) as error:
+                    outcome = error
+                except Exception as error:  # whatever it is, the others of the transaction are not touched (A15)
+                    _log.exception("An event of %s could not be received", origin)
                     outcome = error
             if isinstance(outcome, Rejected):
                 answers.append({"error": outcome.reason[:500]})

@@ -85,6 +85,8 @@ class RoomImport:
         known = await self._rooms.find(join.room_id)
         if known is not None and self._server_name in known.servers:
             raise BadState("This server takes part in the room already")
+        if known is not None and known.state_ids.get(CREATE, create.event_id) != create.event_id:
+            raise BadState("The room has another create event")  # A02, A14
         events = {event.event_id: event for event, _ in judged.values()}
         stored = {one.event_id for one in await self._events.find_events(join.room_id, join.room_version, list(events))}
         before = dict(await self._store.list_state_ids(join.room_id)) if known is not None else {}

@@ -51,6 +51,7 @@ from homeserver.storage.events import (
 from homeserver.storage.rooms import StateKey
 
 MAX_ATTEMPTS: Final = 5
+MAX_HEADS: Final = 50
 CREATE: Final = ("m.room.create", "")
 POWER_LEVELS: Final = ("m.room.power_levels", "")
 
@@ -284,8 +285,7 @@ class Receiver:
         if state_before is None:
             before, whole = await self._branches.merged(room, await self._branches.after(room, event.prev_events))
         else:
-            whole = dict(state_before)
-            before = self._branches.difference(BranchState(room.last_position), room.state_ids, whole)
+            before, whole = await self._with_known(room, event, dict(state_before))
         replaced = None if event.state_key is None else room.state_ids.get(event.key)
         received = Received(Prepared.of(event), ACCEPTED, before, heads=[*room.extremities])
         try:
@@ -313,6 +313,19 @@ class Receiver:
         await self._apply_redaction(room, received, state)
         return received
 
+    async def _with_known(
+        self, room: LiveRoom, event: Event, claimed: dict[StateKey, str]
+    ) -> tuple[BranchState, dict[StateKey, str]]:
+        """A state that another server claims, resolved with what this server knows of the event's predecessors: whoever
+        names all of the room's newest events beside an unknown one does not reset the room by it (A04)."""
+        states = [self._branches.difference(BranchState(room.last_position), room.state_ids, claimed)]
+        for event_id in event.prev_events:
+            try:
+                states += await self._branches.after(room, [event_id])
+            except UnknownEvents:
+                continue
+        return await self._branches.merged(room, states)
+
     async def _facts(self, room: LiveRoom, event: Event, ids: Mapping[StateKey, str]) -> dict[StateKey, Event]:
         """The entries of a state that the rules ask for."""
         keys = {CREATE, POWER_LEVELS, *auth_keys_of(event)}
@@ -325,6 +338,9 @@ class Receiver:
         event = received.prepared.event
         others = [head for head in room.extremities if head.event_id not in event.prev_events]
         received.heads = heads_after(room.extremities, event)
+        if len(received.heads) > MAX_HEADS:  # the branches that are furthest behind are no longer followed (A12)
+            received.heads = sorted(received.heads, key=lambda head: head.depth)[-MAX_HEADS:]
+            others = [head for head in others if head in received.heads]
         after = received.before
         if event.state_key is not None:
             after = after.plus(event.key, event.event_id)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.federation.lies import Scene, open_scene
 from tests.support.federation import FederatedServer, Network, open_federated
 
 
@@ -25,3 +26,8 @@ async def one(network: Network) -> FederatedServer:
 @pytest.fixture
 async def two(network: Network) -> FederatedServer:
     return await open_federated(network, "two.test")
+
+
+@pytest.fixture
+async def scene(network: Network, one: FederatedServer) -> Scene:
+    return await open_scene(network, one)

@@ -694,10 +694,47 @@ class Outbound(Struct, frozen=True, kw_only=True):
     ] = "Halfdoor"
 
 
+class OldSigningKey(Struct, frozen=True, kw_only=True):
+    """A key that this server has signed with."""
+
+    key_id: Annotated[str, doc("Its name.", "ed25519:a_old", pattern=r"^ed25519:[A-Za-z0-9_]+$")]
+    public_key: Annotated[
+        Ed25519Key, doc("Its public half, unpadded base64.", "6yhHGKhCiXTSEN2ksjV7kX/N6rBQZ3Xb+M7LlC6NS+s")
+    ]
+    expired_ts: Annotated[int, doc("When it was last used, in milliseconds since 1970.", 1767225600000, ge=1)]
+
+
+class NotaryServer(Struct, frozen=True, kw_only=True):
+    """A server that is believed about the keys of others."""
+
+    server_name: Annotated[str, doc("Its name.", "notary.example")]
+    public_keys: Annotated[
+        dict[str, Ed25519Key],
+        doc("Its own keys by their names.", {"ed25519:auto": "6yhHGKhCiXTSEN2ksjV7kX/N6rBQZ3Xb+M7LlC6NS+s"}),
+    ]
+
+
 class Federation(Struct, frozen=True, kw_only=True):
-    """Rooms together with other servers. Not whole yet, and so off."""
+    """Rooms together with other servers. Not whole yet, and so off. docs/federation.md explains all of it."""
 
     enabled: Annotated[bool, doc("Whether this server takes part in rooms with other servers.")] = False
+    advertised_address: Annotated[
+        str | None,
+        doc(
+            "Where other servers reach this one (host or host:port), told at https://SERVER_NAME/.well-known/matrix/server."
+            " Left out: nothing is told, and they come to port 8448 of the server name or follow its SRV record.",
+            "matrix.example.org:443",
+            pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+)(:[0-9]{1,5})?$",
+        ),
+    ] = None
+    old_signing_keys: Annotated[
+        list[OldSigningKey],
+        doc("Keys that signed this server's events before signing_key_file was replaced; published as old keys."),
+    ] = field(default_factory=list)
+    notaries: Annotated[
+        list[NotaryServer],
+        doc("Servers that are asked for the keys of others that cannot be reached themselves."),
+    ] = field(default_factory=list)
     blocked_keys: Annotated[
         list[str],
         doc("Public signing keys (unpadded Base64) that nobody is believed by, because they are known to have leaked."),

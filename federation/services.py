@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from signedjson.key import get_verify_key
+from signedjson.key import decode_verify_key_bytes, get_verify_key
 from signedjson.types import VerifyKey
+from unpaddedbase64 import decode_base64
 
 from federation.api.authentication import ServerAuthenticator
 from federation.api.keys import KeysApi
@@ -101,6 +102,16 @@ class FederationServices:
         return [name for name in dict.fromkeys(named) if name and name != own]
 
 
+def verify_keys(keys: Mapping[str, str]) -> dict[str, VerifyKey]:
+    """Public keys as they stand in a configuration, by id."""
+    return {key_id: decode_verify_key_bytes(key_id, decode_base64(key)) for key_id, key in keys.items()}
+
+
+def notary_of(server_name: str, keys: Mapping[str, str]) -> Notary:
+    """A notary as it stands in a configuration."""
+    return Notary(server_name, verify_keys(keys))
+
+
 def build_federation_services(
     homeserver: Homeserver,
     remote: RemoteServers,
@@ -122,6 +133,11 @@ def build_federation_services(
         own_name=own_name,
         signing_key=signing_key,
     )
+    old_keys = {
+        key_id: (verify_keys({key_id: key})[key_id], expired)
+        for key_id, (key, expired) in settings.old_keys.items()
+        if key_id != key_id_of(signing_key)
+    }
     own_keys: dict[str, VerifyKey] = {key_id_of(signing_key): get_verify_key(signing_key)}
     keyring = Keyring(
         db=db,
@@ -130,6 +146,7 @@ def build_federation_services(
         clock=clock,
         own_name=own_name,
         own_keys=own_keys,
+        own_old_keys=old_keys,
         notaries=settings.notaries,
         blocked=settings.blocked_keys,
     )
@@ -177,7 +194,7 @@ def build_federation_services(
     media = FederationMedia(client, outbound, homeserver.media, own_name)
     routes = federation_routes(
         ServerAuthenticator(keyring, backoff, own_name, sender.wake),
-        KeysApi(own_name, signing_key, settings.old_keys, clock),
+        KeysApi(own_name, signing_key, settings.old_keys, clock, keyring),
         RoomsApi(
             transactions=transactions,
             joining=joining,

@@ -374,7 +374,7 @@ def federation_of(
 ) -> FederationServices:
     """Other servers: they may listen on any port, and are asked by a client of their own."""
     from federation.service_records import look_up_services
-    from federation.services import FederationSettings, build_federation_services
+    from federation.services import FederationSettings, build_federation_services, notary_of
 
     outbound = settings.outbound
     own_ports = {settings.metrics.port, settings.webchat.port}
@@ -385,7 +385,14 @@ def federation_of(
         OutboundClient(guard, outbound.user_agent, reactor),
         look_up_services,
         random.SystemRandom(),
-        FederationSettings(blocked_keys=settings.federation.blocked_keys),
+        FederationSettings(
+            old_keys={old.key_id: (old.public_key, old.expired_ts) for old in settings.federation.old_signing_keys},
+            notaries=[
+                notary_of(parse_server_name(notary.server_name), notary.public_keys)
+                for notary in settings.federation.notaries
+            ],
+            blocked_keys=settings.federation.blocked_keys,
+        ),
     )
 
 
@@ -543,6 +550,7 @@ def public_facts(settings: Settings) -> PublicFacts:
         client_well_known={"org.matrix.msc4143.rtc_foci": list(transports)} if transports else {},
         rtc_transports=transports,
         policy_server_key=settings.well_known.policy_server_public_key if told else None,
+        federation_address=settings.federation.advertised_address if told and settings.federation.enabled else None,
         default_room_version=settings.rooms.default_version,
         support_contacts=tuple(contacts) if told else (),
         support_page=settings.support.page if told else None,

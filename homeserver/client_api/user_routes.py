@@ -57,11 +57,12 @@ def user_routes(services: Services) -> list[Route]:
 
 def version_routes(services: Services) -> list[Route]:
     api = VersionApi(services.facts, can_change_threepids=services.users.validation_sessions.can_validate)
-    client, support = "/.well-known/matrix/client", "/.well-known/matrix/support"
+    server, client, support = "/.well-known/matrix/server", "/.well-known/matrix/client", "/.well-known/matrix/support"
     policy_server = "/.well-known/matrix/policy_server"
     return [
         Route("GET", "/_matrix/client/versions", api.get_versions, OPTIONAL, UNLIMITED, "getVersions"),
         v3("GET", "/capabilities", api.get_capabilities, USER, UNLIMITED, "getCapabilities"),
+        Route("GET", server, api.get_server_well_known, NONE, UNLIMITED, "getWellKnown"),
         Route("GET", client, api.get_client_well_known, NONE, UNLIMITED, "getWellknown"),
         Route("GET", support, api.get_support_well_known, NONE, UNLIMITED, "getWellknownSupport"),
         Route("GET", policy_server, api.get_policy_server_well_known, NONE, UNLIMITED, "getWellknownPolicy"),

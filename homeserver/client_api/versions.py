@@ -44,7 +44,8 @@ class PublicFacts:
     """What is told to anybody. `unstable_features`: for /versions; `room_versions`: the stable ones, by which
     `default_room_version` is chosen; `capabilities`: further ones; `rtc_transports`: what carries calls (MSC4143);
     `support_contacts` and `support_page`: /.well-known/matrix/support; `public_base_url`: /.well-known/matrix/client,
-    None: not served; `policy_server_key`: the ed25519 key of the policy server of this name, in unpadded base64."""
+    None: not served; `policy_server_key`: the ed25519 key of the policy server of this name, in unpadded base64;
+    `federation_address`: /.well-known/matrix/server."""
 
     public_base_url: str | None = None
     unstable_features: Mapping[str, bool] = field(default_factory=dict)
@@ -54,12 +55,13 @@ class PublicFacts:
     client_well_known: Mapping[str, Any] = field(default_factory=dict)
     rtc_transports: tuple[Mapping[str, str], ...] = ()
     policy_server_key: str | None = None
+    federation_address: str | None = None
     support_contacts: tuple[Mapping[str, str], ...] = ()
     support_page: str | None = None
 
 
 class VersionApi:
-    """/versions, /capabilities, /.well-known/matrix/client and /support."""
+    """/versions, /capabilities, /.well-known/matrix/client, /server and /support."""
 
     def __init__(self, facts: PublicFacts, *, can_change_threepids: bool) -> None:
         self._facts = facts
@@ -94,6 +96,11 @@ class VersionApi:
         if self._facts.public_base_url is None:
             raise NotFound("This server does not say where clients reach it.")
         return Response({"m.homeserver": {"base_url": self._facts.public_base_url}, **self._facts.client_well_known})
+
+    async def get_server_well_known(self, request: Request) -> Response:
+        if self._facts.federation_address is None:
+            raise NotFound("This server does not say where other servers reach it.")
+        return Response({"m.server": self._facts.federation_address})
 
     async def get_policy_server_well_known(self, request: Request) -> Response:
         if self._facts.policy_server_key is None:

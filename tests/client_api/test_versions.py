@@ -63,6 +63,17 @@ async def test_well_known_files_are_served_where_there_is_something_to_say() -> 
         assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
 
 
+async def test_other_servers_are_told_where_this_one_is() -> None:
+    server = open_user_server(facts=PublicFacts(federation_address="matrix.example.org:443"))
+    answer = await server.get("/.well-known/matrix/server")
+    assert (answer.status, answer.json) == (200, {"m.server": "matrix.example.org:443"})
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["content-type"] == "application/json"
+    silent = open_user_server(facts=PublicFacts())
+    answer = await silent.get("/.well-known/matrix/server")
+    assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
+
+
 async def test_openid_token_shows_who_one_is_for_an_hour(server: UserServer) -> None:
     alice, bob = await server.register("alice"), await server.register("bob")
     path = f"/user/{alice.user_id}/openid/request_token"

@@ -15,7 +15,7 @@ from signedjson.key import generate_signing_key
 
 from federation.remote_servers import RemoteServers
 from federation.server_discovery import ServiceRecord
-from federation.services import FederationServices, build_federation_services
+from federation.services import FederationServices, FederationSettings, build_federation_services
 from homeserver.composition import build
 from homeserver.http.application import HttpApplication
 from homeserver.http.request import StreamBody
@@ -80,7 +80,13 @@ async def no_services(name: str) -> list[ServiceRecord]:
     return []
 
 
-async def open_federated(network: Network, name: str, db: Database | None = None, **changes: Any) -> FederatedServer:
+async def open_federated(
+    network: Network,
+    name: str,
+    db: Database | None = None,
+    federation_settings: FederationSettings | None = None,
+    **changes: Any,
+) -> FederatedServer:
     """A server called `name` on a network, with a key of its own."""
     settings = server_settings(
         server_name=name,
@@ -97,7 +103,9 @@ async def open_federated(network: Network, name: str, db: Database | None = None
     )
     rows = [*homeserver.client_routes, *homeserver.admin_routes]
     client = MemoryClient(HttpApplication(Router(rows), homeserver.authenticator, clock=clock))
-    federation = build_federation_services(homeserver, remote, outbound, no_services, random.Random(name))
+    federation = build_federation_services(
+        homeserver, remote, outbound, no_services, random.Random(name), federation_settings
+    )
     server = FederatedServer(
         homeserver,
         clock,

@@ -9,6 +9,7 @@ import pytest
 
 from homeserver.storage.database import Database
 from homeserver.storage.sliding_sync import ConnectionKey, SlidingSyncStore
+from homeserver.sync.sliding import connections
 from homeserver.sync.sliding.connections import IDLE_MS, OF_DEVICE, ROW_BYTES, ROWS
 from tests.support.server import Server, User, open_server
 
@@ -571,3 +572,17 @@ async def test_a_room_that_an_operator_deleted_is_left(whole_server: Server) -> 
     assert (own["type"], own["state_key"], own["content"]) == ("m.room.member", alice.user_id, {"membership": "leave"})
     assert body["lists"]["all"]["ops"][0]["room_ids"] == [other]
     assert (await slide(alice, lists(), body["pos"]))["rooms"] == {}
+
+
+async def test_connections_that_memory_has_no_room_for_are_read_again(
+    whole_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "IN_MEMORY", 30)
+    alice = await whole_server.register("alice")
+    room_id = await alice.create_room()
+    places = {name: (await slide(alice, {**lists(), "conn_id": name}))["pos"] for name in "abcdef"}
+    assert whole_server.homeserver.sync.sliding.connections.in_memory < 6
+    await alice.say(room_id, "news")
+    for name, pos in places.items():
+        body = await slide(alice, {**lists(), "conn_id": name}, pos)
+        assert (texts(body["rooms"][room_id]), "initial" in body["rooms"][room_id]) == (["news"], False)

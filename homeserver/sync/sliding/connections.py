@@ -37,7 +37,8 @@ WHOLE_TIMELINE: Final = 1_000_000
 OF_DEVICE: Final = 16
 IDLE_MS: Final = 30 * 24 * 3_600_000
 TOUCH_MS: Final = 24 * 3_600_000
-IN_MEMORY: Final = 2_000
+IN_MEMORY: Final = 400_000
+"""Rooms and members of all connections together; those that were used last stay, the others are read again."""
 ROWS: Final = 40
 ROW_BYTES: Final = 100_000
 """After so many rows, or so many bytes of them (and more than the last whole has), the next is a whole."""
@@ -68,6 +69,12 @@ class Sent:
     receipts: dict[str, int] = field(default_factory=dict)
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     flushed: set[str] = field(default_factory=set)
+    member_count: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Roughly how much there is to remember."""
+        return len(self.rooms) + self.member_count + 10
 
     @property
     def is_stored(self) -> bool:
@@ -87,12 +94,14 @@ class Sent:
         self.account_data.update(later.account_data)
         self.receipts.update(later.receipts)
         for room_id in later.flushed:
-            self.members.pop(room_id, None)
+            self.member_count -= len(self.members.pop(room_id, ()))
         for room_id, members in later.members.items():
             known = self.members.setdefault(room_id, {})
+            self.member_count -= len(known)
             known.update(members)
             if len(known) > MEMBERS:
                 known.clear()
+            self.member_count += len(known)
 
 
 @dataclass(slots=True)
@@ -176,7 +185,8 @@ class Connections:
         if number > connection.pending_number:
             connection.pending, connection.pending_number = added, number
         if is_new:
-            connection.confirmed, connection.pending, connection.number = added, None, number
+            connection.confirmed.add(added)
+            connection.pending, connection.number = None, number
             self._keep(connection)
         return number
 
@@ -246,8 +256,9 @@ class Connections:
     def _keep(self, connection: Connection) -> None:
         self._known[connection.key] = connection
         self._known.move_to_end(connection.key)
-        if len(self._known) > IN_MEMORY:
-            self._known.popitem(last=False)
+        weight = sum(each.confirmed.weight for each in self._known.values())
+        while weight > IN_MEMORY and len(self._known) > 1:
+            weight -= self._known.popitem(last=False)[1].confirmed.weight
 
     async def _load(self, key: ConnectionKey, place: Place) -> Connection:
         rows = await self._store.list_positions(key)

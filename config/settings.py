@@ -19,6 +19,7 @@ Level = Literal["debug", "info", "warning", "error"]
 RoomVersionId = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]
 WebAddress = Annotated[str, Meta(pattern=r"^https?://")]
 Days = Annotated[float, Meta(gt=0)]
+HostAndPort = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+)(:[0-9]{1,5})?$")]
 Ed25519Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}$")]
 
 
@@ -719,12 +720,11 @@ class Federation(Struct, frozen=True, kw_only=True):
 
     enabled: Annotated[bool, doc("Whether this server takes part in rooms with other servers.")] = False
     advertised_address: Annotated[
-        str | None,
+        HostAndPort | None,
         doc(
             "Where other servers reach this one (host or host:port), told at https://SERVER_NAME/.well-known/matrix/server."
             " Left out: nothing is told, and they come to port 8448 of the server name or follow its SRV record.",
             "matrix.example.org:443",
-            pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+)(:[0-9]{1,5})?$",
         ),
     ] = None
     old_signing_keys: Annotated[

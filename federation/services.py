@@ -35,6 +35,7 @@ from federation.remote_servers import RemoteServers
 from federation.sender import FederationSender
 from federation.server_discovery import LookUpServices, ServerDiscovery
 from federation.serving import Serving
+from federation.third_party_invites import ThirdPartyExchange
 from federation.transactions import Transactions
 from homeserver.composition import Homeserver
 from homeserver.http.routing import Route
@@ -201,6 +202,7 @@ def build_federation_services(
             leaving=leaving,
             inviting=inviting,
             knocking=knocking,
+            third_parties=ThirdPartyExchange(client, rooms, users, own_name),
             serving=Serving(rooms, own_name),
             clock=clock,
             own_name=own_name,

@@ -10,10 +10,11 @@ from federation.joining import Joining
 from federation.knocking import Knocking
 from federation.leaving import Leaving
 from federation.serving import Serving
+from federation.third_party_invites import ThirdPartyExchange
 from federation.transactions import Transactions
 from homeserver.clock import Clock
-from homeserver.http.parsing import query_bool, query_enum, query_int, query_list, query_string
-from homeserver.http.request import Request
+from homeserver.http.parsing import parse_object, query_bool, query_enum, query_int, query_list, query_string
+from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import BadJson
 
 
@@ -35,6 +36,7 @@ class RoomsApi:
         leaving: Leaving,
         inviting: Inviting,
         knocking: Knocking,
+        third_parties: ThirdPartyExchange,
         serving: Serving,
         clock: Clock,
         own_name: str,
@@ -44,6 +46,7 @@ class RoomsApi:
         self._leaving = leaving
         self._inviting = inviting
         self._knocking = knocking
+        self._third_parties = third_parties
         self._serving = serving
         self._clock = clock
         self._own_name = own_name
@@ -87,6 +90,15 @@ class RoomsApi:
         said = {"room_version": "1", "event": body}
         event = await self._inviting.receive_invite(origin, params["room_id"], params["event_id"], said)
         return [200, {"event": event.pdu}]
+
+    async def exchange_third_party_invite(self, request: Request, origin: str, body: Any) -> Any:
+        await self._third_parties.exchange(origin, request.path_params["room_id"], body)
+        return {}
+
+    async def on_bind(self, request: Request) -> Response:
+        """`PUT /3pid/onbind`: an identity server calls it, and those sign nothing here."""
+        await self._third_parties.bound(parse_object(request))
+        return Response({})
 
     async def get_hierarchy(self, request: Request, origin: str, body: Any) -> Any:
         suggested_only = query_bool(request, "suggested_only", False)

@@ -37,6 +37,13 @@ def federation_routes(
         signed("PUT", f"{v2}/send_leave/{{room_id}}/{{event_id}}", rooms.send_leave, "sendLeaveV2"),
         signed("PUT", f"{v2}/invite/{{room_id}}/{{event_id}}", rooms.invite, "sendInviteV2"),
         signed("PUT", f"{v1}/invite/{{room_id}}/{{event_id}}", rooms.invite_v1, "sendInviteV1"),
+        signed(
+            "PUT",
+            f"{v1}/exchange_third_party_invite/{{room_id}}",
+            rooms.exchange_third_party_invite,
+            "exchangeThirdPartyInvite",
+        ),
+        open_to_all("PUT", f"{v1}/3pid/onbind", rooms.on_bind, "onBindThirdPartyIdentifier"),
         signed("GET", f"{v1}/hierarchy/{{room_id}}", rooms.get_hierarchy, "getSpaceHierarchy"),
         signed("GET", f"{v1}/timestamp_to_event/{{room_id}}", rooms.get_event_by_timestamp, "getEventByTimestamp"),
         signed("GET", f"{v1}/event/{{event_id}}", rooms.get_event, "getEvent"),

@@ -255,6 +255,11 @@ class Memberships:
         """The ids of the rooms that the user is in."""
         return [row.room_id for row in await self._store.list_memberships(user_id) if row.membership == "join"]
 
+    async def invite_by_address(self, sender: str, room: LiveRoom, user_id: str, third_party: dict[str, Any]) -> None:
+        """The invite of somebody who has shown that an address is theirs, in the name of who invited the address.
+        Raises NotAuthorized, Forbidden."""
+        await self._change(room, sender, user_id, "invite", {"third_party_invite": third_party})
+
     async def memberships(self, user_id: str) -> list[Membership]:
         """Every membership that the user has or had, forgotten ones included."""
         return await self._store.list_memberships(user_id)

@@ -16,7 +16,7 @@ from homeserver.protocol.authorization import NotAuthorized
 from homeserver.protocol.authorization_third_party import is_signed_by_any
 from homeserver.protocol.errors import BadJson, Forbidden, InvalidParam, MissingParam, NotInRoom
 from homeserver.protocol.identifiers import domain_of
-from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
+from homeserver.rooms.live_room import LiveRoom, LiveRooms
 from homeserver.rooms.membership import Memberships, ProfileOf
 from homeserver.rooms.pipeline import Draft, Pipeline
 from homeserver.rooms.remote import MAY_NOT_JOIN
@@ -116,16 +116,10 @@ class ThirdPartyInvites:
             return
         if not await self._is_signed_by_a_valid_key(dict(signed), invite.event.content):
             raise Forbidden(MAY_NOT_JOIN)
-        content: dict[str, Any] = {
-            **await self._profile_of(user_id),
-            "membership": "invite",
-            "third_party_invite": {
-                "display_name": str(invite.event.content.get("display_name", "")),
-                "signed": dict(signed),
-            },
-        }
+        shown = str(invite.event.content.get("display_name", ""))
+        proof = {"display_name": shown, "signed": dict(signed)}
         try:
-            await self._pipeline.send(room_id, Draft(invite.event.sender, MEMBER, content, state_key=user_id))
+            await self._memberships.invite_by_address(invite.event.sender, room, user_id, proof)
         except NotAuthorized as refusal:
             raise Forbidden(MAY_NOT_JOIN) from refusal
 

@@ -1,5 +1,5 @@
-"""A homeserver that lies: it has a name and a real signing key, signs whatever it wants to, and answers every request in
-whatever way a test says. It stands on the network of tests/support/federation.py beside honest servers."""
+"""A homeserver that lies: it has a name and a real signing key, signs whatever it wants to, and answers every request
+in whatever way a test says. It stands on the network of tests/support/federation.py beside honest servers."""
 
 from __future__ import annotations
 
@@ -154,6 +154,32 @@ class Liar:
         by_key = {one.key: one for one in state}
         by_key[event.key] = event
         return LiarsRoom(room_id, version, by_key, event, chain)
+
+    def make_room(self, version: str = "11", room_id: str = "!lies:liar.test", rule: str = "public") -> LiarsRoom:
+        """A room of its own, with its user in it."""
+        known = ROOM_VERSIONS[version]
+        content: dict[str, Any] = {"room_version": version}
+        if not known.creator_is_sender:
+            content["creator"] = self.user
+        bare: Any = LiarsRoom(room_id, known, {}, None)  # type: ignore[arg-type]
+        bare.last = self.event(bare, "m.room.create", content, state_key="", prev=[], auth=[])
+        bare.state[bare.last.key] = bare.last
+        self.event(bare, "m.room.member", {"membership": "join"}, state_key=self.user, advance=True)
+        self.event(bare, "m.room.power_levels", {"users": {self.user: 100}}, state_key="", advance=True)
+        self.event(bare, "m.room.join_rules", {"join_rule": rule}, state_key="", advance=True)
+        room: LiarsRoom = bare
+        return room
+
+    def template(self, room: LiarsRoom, user: str, membership: str = "join") -> dict[str, Any]:
+        """A true answer to `/make_*`."""
+        made = self.event(room, "m.room.member", {"membership": membership}, state_key=user, sender=user).pdu
+        made = {key: value for key, value in made.items() if key not in ("hashes", "signatures", "event_id")}
+        return {"room_version": room.version.identifier, "event": made}
+
+    def told_state(self, room: LiarsRoom) -> dict[str, Any]:
+        """A true answer to `/send_join`."""
+        state = [event.pdu for event in room.state.values()]
+        return {"origin": self.name, "state": state, "auth_chain": state, "members_omitted": False}
 
     def seal(self, pdu: dict[str, Any], version: RoomVersion, **changes: Any) -> Event:
         """Hash and sign anything."""

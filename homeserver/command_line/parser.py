@@ -11,6 +11,7 @@ from homeserver.command_line import (
     configuration,
     demo,
     export_user,
+    federation,
     init,
     mail,
     media,
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         report,
         notice,
         export_user,
+        federation,
         configuration,
         version,
     ):

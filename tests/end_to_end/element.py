@@ -198,7 +198,7 @@ class Element:
     async def show(self, screen: str) -> None:
         await self.page.evaluate(f"location.hash = {json.dumps(f'#/{screen}')}")
 
-    async def until(self, condition: str, seconds: float = 30.0) -> None:
+    async def until(self, condition: str, seconds: float = 60.0) -> None:
         await self.page.wait_for(condition, seconds)
 
     async def fill(self, selector: str, text: str) -> None:
@@ -212,7 +212,7 @@ class Element:
         await self.until(f"!!document.querySelector({json.dumps(selector)})")
         await self.page.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
-    async def press(self, label: str, seconds: float = 30.0) -> None:
+    async def press(self, label: str, seconds: float = 60.0) -> None:
         """A button by what is written on it."""
         found = (
             f"[...document.querySelectorAll({json.dumps(BUTTONS)})]"

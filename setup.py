@@ -47,6 +47,7 @@ setup(
             "hypothesis>=6.150",
             "import-linter>=2.1",
             "jsonschema>=4.26",
+            "ldap3>=2.9",
             "matrix-nio[e2e]>=0.26",
             "mautrix>=0.21",
             "moto[s3,server]>=5.2",

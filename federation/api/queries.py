@@ -8,7 +8,7 @@ from typing import Any
 from homeserver.encryption.services import EncryptionServices
 from homeserver.http.parsing import query_int, query_string
 from homeserver.http.request import Request, Response
-from homeserver.protocol.errors import BadJson, NotFound, UnknownToken
+from homeserver.protocol.errors import BadJson, MissingParam, NotFound, UnknownToken
 from homeserver.protocol.identifiers import domain_of, parse_room_alias, parse_user_id
 from homeserver.rooms.public_rooms import DirectoryQuery
 from homeserver.rooms.services import RoomServices
@@ -31,7 +31,10 @@ class QueriesApi:
 
     async def get_openid_user(self, request: Request) -> Response:
         """`GET /openid/userinfo`: whose OpenID token it is."""
-        user_id = await self._users.openid.find_user(query_string(request, "access_token"))
+        token = request.access_token  # "access_token" of the query, which no log shows
+        if token is None:
+            raise MissingParam("The query parameter 'access_token' is required.")
+        user_id = await self._users.openid.find_user(token)
         if user_id is None:
             raise UnknownToken("The token is unknown, or has expired")
         return Response({"sub": user_id})

@@ -401,7 +401,8 @@ class UserDirectory(Struct, frozen=True, kw_only=True):
     profiles_for_strangers: Annotated[
         bool,
         doc(
-            "False: a profile can be read by those alone who share a room with its user. Names of members are no secret."
+            "False: a profile can be read by those alone who share a room with its user. "
+            "Names of members are no secret."
         ),
     ] = True
 

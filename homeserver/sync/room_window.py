@@ -178,7 +178,7 @@ class RoomWindows:
     async def state_since(
         self, room: LiveRoom, window: Window, after: int, up_to: int, *, members: Iterable[str] | None
     ) -> list[StoredEvent]:
-        """What a reader who knows the state at `after` and will be shown a window, which ends at `up_to`, needs besides;
+        """What a reader who knows the state at `after` and will be shown a window, which ends at `up_to`, needs too;
         members as above."""
         wanted = None if members is None else frozenset(members)
         found = await self.state_between(room, after, window.start, members=wanted)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pytest import MonkeyPatch
+import pytest
 
 from homeserver.rooms.live_room import LiveRoom, LiveRooms
 from tests.support.server import open_server
 
 
-async def test_news_of_one_room_loads_no_other(monkeypatch: MonkeyPatch) -> None:
+async def test_news_of_one_room_loads_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     server = open_server()
     try:
         alice, bob = await server.register("alice"), await server.register("bob")

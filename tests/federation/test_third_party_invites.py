@@ -49,9 +49,7 @@ def told(room_id: str, sender: str, user_id: str, signed: dict[str, Any]) -> dic
     return {**known, "invites": [{**known, "room_id": room_id, "sender": sender, "signed": signed}]}
 
 
-async def test_address_of_a_user_of_another_server_becomes_an_invite(
-    one: FederatedServer, two: FederatedServer
-) -> None:
+async def test_address_of_somebody_elsewhere_becomes_an_invite(one: FederatedServer, two: FederatedServer) -> None:
     alice, room_id = await invited_by_address(one)
     bob = await two.register("bob")
     body = told(room_id, alice.user_id, bob.user_id, proof(bob.user_id))

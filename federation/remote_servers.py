@@ -6,10 +6,11 @@ Made before the parts that it needs, which come later by `bind`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from federation.client import FederationClient, RemoteFailed, RemoteRefused
+from homeserver.encryption.key_format import parse_cross_signing_key, parse_device_keys, parse_one_time_key
 from homeserver.media.remote import RemoteFile
 from homeserver.protocol.errors import InvalidParam, MatrixError, NotFound, Unavailable
 from homeserver.protocol.events import Event
@@ -156,7 +157,30 @@ class RemoteServers:
                 told = answer.get(member) if isinstance(answer, dict) else None
                 for user_id, one in told.items() if isinstance(told, dict) else ():
                     if domain_of(user_id) == name and isinstance(one, dict):
-                        found[member][user_id] = one
+                        kept = _well_formed(member, user_id, one)
+                        if kept:
+                            found[member][user_id] = kept
 
         await asyncio.gather(*(ask(name, body) for name, body in bodies.items()))
         return found, failures
+
+
+def _well_formed(member: str, user_id: str, told: dict[str, Any]) -> dict[str, Any]:
+    """What clients can be handed of the keys that a server told of its user: nothing that would break them (B23)."""
+    if member in ("master_keys", "self_signing_keys"):
+        return told if _passes(parse_cross_signing_key, told, user_id, member.removesuffix("_keys")) else {}
+    if member == "device_keys":
+        return {device: keys for device, keys in told.items() if _passes(parse_device_keys, keys, user_id, device)}
+    kept: dict[str, Any] = {}
+    for device, keys in told.items():
+        if isinstance(keys, dict):
+            kept[device] = {name: key for name, key in keys.items() if _passes(parse_one_time_key, name, key, user_id)}
+    return kept
+
+
+def _passes(parse: Callable[..., Any], *said: Any) -> bool:
+    try:
+        parse(*said)
+    except MatrixError:
+        return False
+    return True

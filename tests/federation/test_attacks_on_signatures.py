@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from signedjson.key import generate_signing_key
-from unpaddedbase64 import encode_base64
+from unpaddedbase64 import decode_base64, encode_base64
 
 from federation.request_signing import XMatrix, parse_authorization, sign_request
 from homeserver.protocol.errors import Unauthorized
@@ -137,13 +137,14 @@ async def test_B08_who_names_servers_that_do_not_exist_makes_us_ask_each_once_a_
 
 HEADER = sign_request("GET", "/x", None, origin="liar.test", destination="one.test", key=generate_signing_key("a"))
 _words = st.sampled_from(
-    ["X-Matrix", "x-matrix", "Bearer", "origin", "destination", "key", "sig", "=", ",", '"', "\\", " ", "\t", "one.test",
-     "liar.test", "ed25519:a", "a b", ";", "é", "\x00", "=\"", "\",", "%20", "[::1]:8448", "x" * 300]
+    ["X-Matrix", "x-matrix", "Bearer", "origin", "destination", "key", "sig", "=", ",", '"', "\\", " ", "\t",
+     "liar.test", "ed25519:a", "a b", ";", "é", "\x00", "=\"", "\",", "%20", "[::1]:8448", "x" * 300,
+     "one.test"]
 )  # fmt: skip
 
 
 @given(st.lists(_words, max_size=40).map("".join) | st.text(max_size=200).map("X-Matrix ".__add__))
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_B09_no_header_makes_the_parser_raise_anything_but_unauthorized(header: str) -> None:
     try:
         said = parse_authorization(header, "one.test")
@@ -152,6 +153,17 @@ def test_B09_no_header_makes_the_parser_raise_anything_but_unauthorized(header: 
     assert isinstance(said, XMatrix)
     assert said.destination == "one.test"
     assert said.origin != "one.test"
+
+
+def test_B09_fifty_thousand_garbled_headers_are_read_or_refused() -> None:
+    chance, pieces = random.Random(50), [*string.printable, '","', '="', "X-Matrix ", "origin=", "\\", "é", "\x00"]
+    for _ in range(50_000):
+        place, length = chance.randrange(len(HEADER)), chance.choice([0, 1, 1, 8, 60])
+        garbled = HEADER[:place] + "".join(chance.choices(pieces, k=length % 4)) + HEADER[place + length :]
+        try:
+            assert parse_authorization(garbled, "one.test").destination == "one.test"
+        except Unauthorized:
+            continue
 
 
 @pytest.mark.parametrize(
@@ -206,16 +218,18 @@ async def test_B09_no_change_to_what_was_signed_is_accepted(network: Network, on
 
 
 def _same_signature(header: str, true: XMatrix) -> bool:
-    """The same but for bits of the signature's Base64 that say nothing."""
+    """The same, in another of the spellings that Base64 has."""
     said = parse_authorization(header, "one.test")
-    return (said.origin, said.key_id, said.signature[:85]) == (true.origin, true.key_id, true.signature[:85])
+    same = decode_base64(said.signature) == decode_base64(true.signature)
+    return same and (said.origin, said.key_id) == (true.origin, true.key_id)
 
 
 # ---- B12, B13
 
 ACL = {
     "allow": ["*"],
-    "deny": ["evil.test", "*.evil.test", "Bad.Test", "w?ld.test", "10.0.0.*", "[2001:db8::1]", "*.cn.*", 7, None, "a*b*c"],
+    "deny": ["evil.test", "*.evil.test", "Bad.Test", "w?ld.test", "10.0.0.*", "[2001:db8::1]", "*.cn.*", 7, None,
+             "a*b*c"],
     "allow_ip_literals": True,
 }  # fmt: skip
 DENIED = [

@@ -22,7 +22,7 @@ AREAS: Final = {
     "W": ("chat widget and bridges", 34),
 }
 """Letter: what its attacks are about, and how many are known."""
-_NAMED: Final = re.compile(r"test_([A-Z]\d\d)_")
+_NAMED: Final = re.compile(r"test_((?:[A-Z]\d\d_)+)")
 
 
 def known_ids() -> list[str]:
@@ -37,7 +37,8 @@ def named_tests(folder: Path = REPOSITORY / "tests") -> Iterator[tuple[str, str]
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (found := _NAMED.match(node.name)):
-                yield found[1], f"{file.relative_to(folder.parent).as_posix()}::{node.name}"
+                for attack in found[1].split("_")[:-1]:
+                    yield attack, f"{file.relative_to(folder.parent).as_posix()}::{node.name}"
 
 
 def table(folder: Path = REPOSITORY / "tests") -> str:

@@ -137,3 +137,20 @@ async def test_media_needs_a_signature(one: FederatedServer) -> None:
     for place in ("download", "thumbnail"):
         status, body = await unsigned(one, f"{V1}/media/{place}/abc", width=32, height=32)
         assert (status, body["errcode"]) == (401, "M_UNAUTHORIZED")
+
+
+async def test_one_time_key_is_claimed_once_and_by_servers_that_sign(scene: Scene) -> None:
+    alice = await scene.one.register("ann")
+    key = {"key": "a" * 43, "signatures": {alice.user_id: {f"ed25519:{alice.device_id}": "b" * 86}}}
+    await alice.post("/keys/upload", {"one_time_keys": {"signed_curve25519:AAAA": key}})
+    wanted = {"one_time_keys": {alice.user_id: {alice.device_id: "signed_curve25519"}}}
+    path = f"{V1}/user/keys/claim"
+    claimed = await scene.two.federation.client.request("one.test", "POST", path, body=wanted)
+    assert list(claimed["one_time_keys"][alice.user_id][alice.device_id]) == ["signed_curve25519:AAAA"]
+    again = await scene.three.federation.client.request("one.test", "POST", path, body=wanted)
+    assert "signed_curve25519:AAAA" not in str(again)
+    headers = {"content-type": "application/json"}
+    reply = await scene.one.federation_application.respond(
+        "POST", path, headers, msgspec.json.encode(wanted), "192.0.2.1"
+    )
+    assert reply.status == 401

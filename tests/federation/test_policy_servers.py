@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 
 from federation.client import RemoteRefused, RemoteUnreachable
@@ -11,9 +13,10 @@ from federation.policy_servers import PATH, FederatedPolicyServers
 from homeserver.http.errors import status_of
 from homeserver.protocol.errors import MatrixError
 from homeserver.protocol.events import Event
-from homeserver.protocol.room_versions import ROOM_VERSIONS
-from tests.rooms.test_policy_servers import CONTENT, POLICY, FakePolicyServer
-from tests.support.federation import FederatedServer, settle
+from homeserver.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+from homeserver.protocol.signatures import sign_event
+from tests.rooms.test_policy_servers import CONTENT, KEY, POLICY, FakePolicyServer
+from tests.support.federation import FederatedServer, Network, settle
 from tests.support.server import User
 
 EVENT = Event(
@@ -149,3 +152,53 @@ async def test_event_without_recommendation_is_asked_for_and_soft_failed_when_it
     assert await bodies(alice, room_id) == ["fine", "spam", "fine again"]
     assert await bodies(bob, room_id) == ["fine", "fine again"]
     assert [event.content["body"] for event in asked_by_two.asked] == ["fine", "spam", "fine again"]
+
+
+@dataclass
+class Reply:
+    """What a scripted server answers."""
+
+    status: int
+    body: bytes
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class ScriptedPolicyServer:
+    """A server on the network that signs what does not say "spam"."""
+
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def federation_application(self) -> ScriptedPolicyServer:
+        return self
+
+    async def respond(self, method: str, target: str, headers: Any, body: bytes, peer: str) -> Reply:
+        if target != PATH:
+            return Reply(200, b'{"pdus": {}}')
+        pdu = msgspec.json.decode(body)
+        assert headers["authorization"].startswith('X-Matrix origin="one.test",destination="policy.test"')
+        self.asked.append(pdu["type"])
+        if pdu["content"].get("body") == "spam":
+            return Reply(400, b'{"errcode": "M_FORBIDDEN", "error": "This is spam"}')
+        signed = sign_event(pdu, ROOM_VERSIONS[DEFAULT_ROOM_VERSION], POLICY, KEY)
+        return Reply(200, msgspec.json.encode({POLICY: signed["signatures"][POLICY]}))
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_policy_server_on_the_network_is_asked_by_the_room_of_another(
+    network: Network, one: FederatedServer
+) -> None:
+    policy = ScriptedPolicyServer()
+    network.servers[POLICY] = policy  # type: ignore[assignment]
+    alice = await one.register("alice")
+    room_id = await alice.create_room(preset="public_chat")
+    (await one.homeserver.rooms.live.get(room_id)).set_member(f"@bot:{POLICY}", "join")
+    await alice.set_state(room_id, "m.room.policy", CONTENT)
+    await alice.say(room_id, "hello")
+    answer = await alice.request("PUT", f"/rooms/{room_id}/send/m.room.message/t", {"body": "spam"})
+    assert (answer.status, answer.json) == (403, {"errcode": "M_FORBIDDEN", "error": "This is spam"})
+    assert await bodies(alice, room_id) == ["hello"]
+    assert policy.asked == ["m.room.message", "m.room.message"]

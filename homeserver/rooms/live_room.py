@@ -26,7 +26,7 @@ from homeserver.storage.rooms import RoomStore, StateKey
 MEMBER = "m.room.member"
 RING = 128
 """How many of a room's newest events stay in memory."""
-LIVE_ROOMS = 2_000
+LIVE_ROOMS = 5_000
 MEMBER_EVENTS = 2_000
 
 

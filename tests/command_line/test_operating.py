@@ -17,6 +17,8 @@ import pytest
 from homeserver.command_line.parser import main
 from tests.command_line.test_command_line import init, unused_port
 
+pytestmark = pytest.mark.end_to_end  # each command builds a server of its own
+
 Run = Callable[..., tuple[int, str, str]]
 
 

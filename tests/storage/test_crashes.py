@@ -16,6 +16,8 @@ from homeserver.storage.opening import open_database
 from tests.support.databases import ONLY_POSTGRESQL
 from tests.support.postgresql import PostgresServer
 
+pytestmark = pytest.mark.end_to_end  # processes that write, and are killed
+
 
 @pytest.fixture
 async def ledger(database: Database) -> Database:

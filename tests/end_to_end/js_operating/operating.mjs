@@ -20,7 +20,7 @@ facts.isSelfAdmin = await admin.isSelfAdmin()
 facts.isAdmin = await admin.isAdmin(userId)
 facts.user = await admin.getUser(userId)
 facts.changed = await admin.upsertUser(userId, {displayname: "Changed by the bot"})
-facts.listed = await admin.listUsers(0, 100)
+facts.listed = await admin.listUsers(0, 1000)
 facts.all = []
 for await (const user of admin.listAllUsers({limit: 1})) facts.all.push(user.name)
 facts.rooms = await admin.listRooms(undefined, undefined, 100, "size", true)

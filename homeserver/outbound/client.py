@@ -64,7 +64,20 @@ class Outbound(Protocol):
         it redirects to elsewhere is not trusted. `connect_to`: the host and port that are behind the URL, which TLS and
         the Host header still go by. Any status is an answer; raises OutboundFailed when there is none.
         """
-        ...
+        content = bytearray()
+        answer = await self.stream(
+            method,
+            url,
+            content.extend,
+            headers=headers,
+            body=body,
+            timeout=timeout,
+            max_bytes=max_bytes,
+            redirects=redirects,
+            trusted=trusted,
+            connect_to=connect_to,
+        )
+        return OutboundAnswer(answer.status, answer.headers, bytes(content), answer.url)
 
     async def stream(
         self,
@@ -85,7 +98,7 @@ class Outbound(Protocol):
         ...
 
 
-class OutboundClient:
+class OutboundClient(Outbound):
     """`Outbound` over Twisted's HTTP client. Twisted's reactor must be installed before the first request.
 
     `own_reactor` is the installed one unless a test says otherwise.
@@ -96,34 +109,6 @@ class OutboundClient:
         self._user_agent = user_agent
         self._reactor = own_reactor
         self._connections: Connections | None = None
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] = _NO_HEADERS,
-        body: bytes | None = None,
-        timeout: float = 30.0,
-        max_bytes: int = MAX_BYTES,
-        redirects: int = 0,
-        trusted: bool = False,
-        connect_to: tuple[str, int] | None = None,
-    ) -> OutboundAnswer:
-        content = bytearray()
-        answer = await self.stream(
-            method,
-            url,
-            content.extend,
-            headers=headers,
-            body=body,
-            timeout=timeout,
-            max_bytes=max_bytes,
-            redirects=redirects,
-            trusted=trusted,
-            connect_to=connect_to,
-        )
-        return OutboundAnswer(answer.status, answer.headers, bytes(content), answer.url)
 
     async def stream(
         self,
@@ -188,23 +173,8 @@ class OutboundClient:
         raise OutboundFailed("redirected too often", f"{target.host} redirects more than {redirects} times.")
 
 
-class NoOutbound:
+class NoOutbound(Outbound):
     """`Outbound` of a server that reaches nobody: tests that say nothing of it."""
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] = _NO_HEADERS,
-        body: bytes | None = None,
-        timeout: float = 30.0,
-        max_bytes: int = MAX_BYTES,
-        redirects: int = 0,
-        trusted: bool = False,
-        connect_to: tuple[str, int] | None = None,
-    ) -> OutboundAnswer:
-        raise OutboundFailed("not reached", "This server makes no requests.")
 
     async def stream(
         self,

@@ -184,3 +184,9 @@ class FederationClient:
 def encoded(template: str, *values: str) -> str:
     """A path with `{}` filled in, each value encoded."""
     return template.format(*(quote(value, safe="") for value in values))
+
+
+def list_of(answer: Any, name: str) -> list[Any]:
+    """A list that another server's answer should have; empty when it has none."""
+    found = answer.get(name) if isinstance(answer, dict) else None
+    return found if isinstance(found, list) else []

@@ -11,7 +11,7 @@ from typing import Any
 
 from signedjson.types import SigningKey
 
-from federation.client import RemoteFailed, RemoteRefused
+from federation.client import RemoteFailed, RemoteRefused, list_of
 from federation.events import EventChecks
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
@@ -75,8 +75,8 @@ class Joining:
         version = event.room_version
         if isinstance(answer.get("event"), dict):
             event = self._countersigned(event, answer["event"])
-        chain = await self._checks.check_all(_list(answer, "auth_chain"), version, room_id)
-        state = await self._checks.check_all(_list(answer, "state"), version, room_id)
+        chain = await self._checks.check_all(list_of(answer, "auth_chain"), version, room_id)
+        state = await self._checks.check_all(list_of(answer, "state"), version, room_id)
         await self._checks.check(event.pdu, version, room_id)
         await self._rooms.room_import.take_in(state, chain, event)
 
@@ -147,8 +147,3 @@ class Joining:
         if version is None or not version.restricted or domain_of(authoriser) != self._own_name:
             return pdu
         return sign_event(pdu, version, self._own_name, self._signing_key)
-
-
-def _list(answer: dict[str, Any], name: str) -> list[Any]:
-    found = answer.get(name)
-    return found if isinstance(found, list) else []

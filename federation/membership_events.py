@@ -18,7 +18,7 @@ from federation.events import EventChecks
 from federation.transactions import acl_of, takes_part
 from homeserver.clock import Clock
 from homeserver.protocol.authorization import auth_keys
-from homeserver.protocol.errors import BadJson, Forbidden, IncompatibleRoomVersion, NotFound, NotInRoom
+from homeserver.protocol.errors import BadJson, Forbidden, IncompatibleRoomVersion, NotFound
 from homeserver.protocol.events import Event
 from homeserver.protocol.hashes import reference_hash
 from homeserver.protocol.identifiers import domain_of, is_user_id
@@ -204,6 +204,3 @@ def _committed(room: LiveRoom, key: tuple[str, str]) -> Event | None:
     else:
         stored = room.state_event(*key)
     return None if stored is None else stored.event
-
-
-__all__ = ["MembershipEvents", "NotInRoom"]

@@ -15,13 +15,13 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from federation.client import STATE_BYTES, FederationClient, RemoteRefused, encoded
+from federation.client import STATE_BYTES, FederationClient, RemoteRefused, encoded, list_of
 from federation.events import EventChecks, in_order
 from homeserver.protocol.errors import BadJson, MatrixError
 from homeserver.protocol.events import Event
 from homeserver.rooms.branches import UnknownEvents
 from homeserver.rooms.live_room import LiveRoom
-from homeserver.rooms.receiving import Known, Outcome
+from homeserver.rooms.receiving import Outcome
 from homeserver.rooms.services import RoomServices
 from homeserver.storage.events import FOR_GOOD_REJECTED
 from homeserver.storage.rooms import StateKey
@@ -88,7 +88,7 @@ class MissingEvents:
             answer = await self._client.request(origin, "POST", path, body=body)
         except RemoteRefused:
             return []
-        events = await self._checks.check_all(_list(answer, "events")[:GAP_MAX], room.version, room.room_id)
+        events = await self._checks.check_all(list_of(answer, "events")[:GAP_MAX], room.version, room.room_id)
         return in_order([one for one in events if one.event_id != event.event_id])
 
     async def bring_auth_events(self, origin: str, room: LiveRoom, event: Event) -> None:
@@ -98,15 +98,15 @@ class MissingEvents:
             return
         path = encoded("/_matrix/federation/v1/event_auth/{}/{}", room.room_id, event.event_id)
         answer = await self._client.get(origin, path, max_bytes=STATE_BYTES)
-        chain = await self._checks.check_all(_list(answer, "auth_chain")[:STATE_MAX], room.version, room.room_id)
+        chain = await self._checks.check_all(list_of(answer, "auth_chain")[:STATE_MAX], room.version, room.room_id)
         await self._rooms.room_import.keep_outliers(room, _reachable(chain, event.auth_events))
 
     async def state_before(self, origin: str, room: LiveRoom, event: Event) -> dict[StateKey, str]:
         """The state before an event, as its sender tells of it; its events are kept."""
         path = encoded("/_matrix/federation/v1/state_ids/{}", room.room_id)
         answer = await self._client.get(origin, path, {"event_id": event.event_id}, max_bytes=STATE_BYTES)
-        ids = [one for one in _list(answer, "pdu_ids")[:STATE_MAX] if isinstance(one, str)]
-        chain = [one for one in _list(answer, "auth_chain_ids")[:STATE_MAX] if isinstance(one, str)]
+        ids = [one for one in list_of(answer, "pdu_ids")[:STATE_MAX] if isinstance(one, str)]
+        chain = [one for one in list_of(answer, "auth_chain_ids")[:STATE_MAX] if isinstance(one, str)]
         await self._bring(origin, room, event, [*chain, *ids])
         state: dict[StateKey, str] = {}
         for stored in await self._rooms.events.find_events(room.room_id, room.version, ids):
@@ -124,7 +124,7 @@ class MissingEvents:
         if len(missing) > ONE_BY_ONE_MAX:
             path = encoded("/_matrix/federation/v1/state/{}", room.room_id)
             answer = await self._client.get(origin, path, {"event_id": event.event_id}, max_bytes=STATE_BYTES)
-            pdus = [*_list(answer, "auth_chain")[:STATE_MAX], *_list(answer, "pdus")[:STATE_MAX]]
+            pdus = [*list_of(answer, "auth_chain")[:STATE_MAX], *list_of(answer, "pdus")[:STATE_MAX]]
         else:
             pdus = [pdu for event_id in missing for pdu in await self.fetch_event(origin, event_id)]
         events = await self._checks.check_all(pdus, room.version, room.room_id)
@@ -136,7 +136,7 @@ class MissingEvents:
             answer = await self._client.get(origin, encoded("/_matrix/federation/v1/event/{}", event_id))
         except RemoteRefused:
             return []
-        return _list(answer, "pdus")[:1]
+        return list_of(answer, "pdus")[:1]
 
 
 def _reachable(events: Sequence[Event], start: Iterable[str]) -> list[Event]:
@@ -150,11 +150,3 @@ def _reachable(events: Sequence[Event], start: Iterable[str]) -> list[Event]:
             found[event_id] = by_id[event_id]
             waiting += [one for one in by_id[event_id].auth_events if one in by_id and one not in found]
     return [event for event in events if event.event_id in found]
-
-
-def _list(answer: Any, name: str) -> list[Any]:
-    found = answer.get(name) if isinstance(answer, dict) else None
-    return found if isinstance(found, list) else []
-
-
-__all__ = ["Known", "MissingEvents"]

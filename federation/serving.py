@@ -60,9 +60,8 @@ class Serving:
 
     async def state_ids(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
         """`GET /state_ids`: the ids of the state before an event, and of its auth chain."""
-        room, state, chain = await self._state_before(origin, room_id, event_id)
-        del room
-        return {"pdu_ids": list(state), "auth_chain_ids": [one for one in chain if one not in set(state)]}
+        _, state, chain = await self._state_before(origin, room_id, event_id)
+        return {"pdu_ids": list(state), "auth_chain_ids": chain}
 
     async def state(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
         """`GET /state`: the same with the events themselves."""
@@ -70,7 +69,7 @@ class Serving:
         found = await self._rooms.branches.with_auth_chains(room, [*state, *chain])
         return {
             "pdus": [found[one][0].pdu for one in state],
-            "auth_chain": [found[one][0].pdu for one in chain if one not in set(state)],
+            "auth_chain": [found[one][0].pdu for one in chain],
         }
 
     async def _state_before(self, origin: str, room_id: str, event_id: str) -> tuple[LiveRoom, list[str], list[str]]:
@@ -82,7 +81,8 @@ class Serving:
             raise NotFound("The state before that event is not known here") from None
         ids = list((await self._rooms.branches.whole(room, before)).values())
         chain = await self._rooms.branches.with_auth_chains(room, ids)
-        return room, ids, list(chain)
+        known = set(ids)
+        return room, ids, [event_id for event_id in chain if event_id not in known]
 
     async def event_auth(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
         """`GET /event_auth`: the auth chain of an event."""

@@ -290,11 +290,12 @@ const flows = {
 };
 
 const name = process.argv[2];
+let answer;
 try {
-    const facts = await flows[name]();
-    process.stdout.write(JSON.stringify({ facts }) + "\n");
+    answer = { facts: await flows[name]() };
 } catch (error) {
-    process.stdout.write(JSON.stringify({ failure: error?.stack ?? String(error) }) + "\n");
+    answer = { failure: error?.stack ?? String(error) };
 }
 stopAll();
-process.exit(0);
+// The end of the process does not wait for a pipe: only when it has taken everything may the process go.
+process.stdout.write(JSON.stringify(answer) + "\n", () => process.exit(0));

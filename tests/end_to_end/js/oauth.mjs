@@ -93,9 +93,11 @@ const flows = {
     },
 };
 
+let answer;
 try {
-    say({ facts: await flows[process.argv[2]]() });
+    answer = { facts: await flows[process.argv[2]]() };
 } catch (error) {
-    say({ failure: String(error?.stack ?? error) });
+    answer = { failure: String(error?.stack ?? error) };
 }
-process.exit(0);
+// The end of the process does not wait for a pipe: only when it has taken everything may the process go.
+process.stdout.write(JSON.stringify(answer) + "\n", () => process.exit(0));

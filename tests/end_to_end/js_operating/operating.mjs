@@ -41,5 +41,5 @@ do {
     facts.deletions = await admin.getDeleteRoomState(doomedId)
 } while (facts.deletions.some((one) => ["scheduled", "active"].includes(one.status)))
 
-console.log(JSON.stringify(facts))
-process.exit(0)
+// The end of the process does not wait for a pipe: only when it has taken everything may the process go.
+process.stdout.write(JSON.stringify(facts) + "\n", () => process.exit(0))

@@ -7,7 +7,7 @@ from federation.api.keys import KeysApi
 from federation.api.queries import QueriesApi
 from federation.api.rooms import RoomsApi
 from federation.media import FederationMedia
-from homeserver.http.routing import Auth, Handler, Route, RouteGroup
+from homeserver.http.routing import Auth, BodySize, Handler, Route, RouteGroup
 
 
 def federation_routes(
@@ -16,11 +16,15 @@ def federation_routes(
     """Every row."""
     v1, v2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 
-    def open_to_all(method: str, path: str, handler: Handler, operation: str) -> Route:
-        return Route(method, path, handler, auth=Auth.NONE, operation=operation, group=RouteGroup.FEDERATION)
+    def open_to_all(
+        method: str, path: str, handler: Handler, operation: str, body: BodySize = BodySize.JSON
+    ) -> Route:
+        return Route(method, path, handler, auth=Auth.NONE, operation=operation, group=RouteGroup.FEDERATION, body=body)
 
-    def signed(method: str, path: str, handler: SignedHandler, operation: str) -> Route:
-        return open_to_all(method, path, authenticator.signed(handler), operation)
+    def signed(
+        method: str, path: str, handler: SignedHandler, operation: str, body: BodySize = BodySize.JSON
+    ) -> Route:
+        return open_to_all(method, path, authenticator.signed(handler), operation, body)
 
     return [
         open_to_all("GET", "/_matrix/key/v2/server", keys.get_keys, "getServerKey"),
@@ -28,7 +32,7 @@ def federation_routes(
         open_to_all("POST", "/_matrix/key/v2/query", keys.query_keys, "bulkPerspectivesKeyQuery"),
         open_to_all("GET", f"{v1}/openid/userinfo", queries.get_openid_user, "exchangeOpenIdToken"),
         open_to_all("GET", f"{v1}/version", queries.get_version, "getVersion"),
-        signed("PUT", f"{v1}/send/{{txn_id}}", rooms.send_transaction, "sendTransaction"),
+        signed("PUT", f"{v1}/send/{{txn_id}}", rooms.send_transaction, "sendTransaction", BodySize.TRANSACTION),
         signed("GET", f"{v1}/make_join/{{room_id}}/{{user_id}}", rooms.make_join, "makeJoin"),
         signed("PUT", f"{v2}/send_join/{{room_id}}/{{event_id}}", rooms.send_join, "sendJoinV2"),
         signed("GET", f"{v1}/make_knock/{{room_id}}/{{user_id}}", rooms.make_knock, "makeKnock"),

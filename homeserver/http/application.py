@@ -52,6 +52,7 @@ class HttpSettings:
     """Sizes in bytes; `trusted_proxies` are networks, addresses or "unix"."""
 
     json_body_limit: int = 1024 * 1024
+    transaction_body_limit: int = 200 * 64 * 1024
     upload_body_limit: int = 50 * 1024 * 1024
     trusted_proxies: tuple[str, ...] = ()
 
@@ -116,9 +117,13 @@ class HttpApplication:
             route = self.router.match(method, split_target(raw_target)[0]).route
         except MatrixError:
             return BodyPlan(settings.json_body_limit, spools=False)
-        if route.body is BodySize.UPLOAD:
-            return BodyPlan(settings.upload_body_limit, spools=True)
-        return BodyPlan(settings.json_body_limit, spools=False)
+        return BodyPlan(self._limit_of(route.body), spools=route.body is BodySize.UPLOAD)
+
+    def _limit_of(self, body: BodySize) -> int:
+        settings = self.settings
+        if body is BodySize.UPLOAD:
+            return settings.upload_body_limit
+        return settings.transaction_body_limit if body is BodySize.TRANSACTION else settings.json_body_limit
 
     def is_cancellable(self, method: str, raw_target: str) -> bool:
         """Whether the handler is to be cancelled when the client goes away."""
@@ -205,9 +210,9 @@ class HttpApplication:
         match: Match = self.router.match(method, path)
         route = match.route
         progress.operation = route.operation or f"{route.method} {route.path}"
-        plan_limit = self.settings.upload_body_limit if route.body is BodySize.UPLOAD else self.settings.json_body_limit
-        if len(body) > plan_limit:
-            raise TooLarge(f"The body is larger than {plan_limit} bytes.")
+        limit = self._limit_of(route.body)
+        if len(body) > limit:
+            raise TooLarge(f"The body is larger than {limit} bytes.")
         parsed_query = parse_query(query)
         request = Request(
             method=method,

@@ -45,9 +45,11 @@ class RateClass(enum.Enum):
 
 
 class BodySize(enum.Enum):
-    """Which of the configured body limits a route has; UPLOAD bodies are spooled to disk (`Request.open_body`)."""
+    """Which of the body limits a route has; UPLOAD bodies are spooled to disk (`Request.open_body`). TRANSACTION is for
+    what one server brings another: fifty events of 64 KiB and a hundred EDUs."""
 
     JSON = "json"
+    TRANSACTION = "transaction"
     UPLOAD = "upload"
 
 

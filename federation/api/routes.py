@@ -16,14 +16,10 @@ def federation_routes(
     """Every row."""
     v1, v2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 
-    def open_to_all(
-        method: str, path: str, handler: Handler, operation: str, body: BodySize = BodySize.JSON
-    ) -> Route:
+    def open_to_all(method: str, path: str, handler: Handler, operation: str, body: BodySize = BodySize.JSON) -> Route:
         return Route(method, path, handler, auth=Auth.NONE, operation=operation, group=RouteGroup.FEDERATION, body=body)
 
-    def signed(
-        method: str, path: str, handler: SignedHandler, operation: str, body: BodySize = BodySize.JSON
-    ) -> Route:
+    def signed(method: str, path: str, handler: SignedHandler, operation: str, body: BodySize = BodySize.JSON) -> Route:
         return open_to_all(method, path, authenticator.signed(handler), operation, body)
 
     return [

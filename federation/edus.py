@@ -4,28 +4,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from federation.device_lists import RemoteDeviceLists
 from federation.transactions import EduHandler, acl_of
 from homeserver.protocol.errors import BadJson, Forbidden, MatrixError
 from homeserver.protocol.identifiers import domain_of, is_user_id
 from homeserver.rooms.receipts import READ
 from homeserver.rooms.services import RoomServices
-from homeserver.storage.database import Database, Transaction
-from homeserver.stream import Change, Stream
 from homeserver.users.services import UserServices
 
-DEVICES_MAX = 1_000
+DEVICES_MAX: Final = 1_000
+TYPING_MS: Final = 60_000
+"""Who stopped to type says so; whose server vanished is believed no longer than this. Those who go on say so earlier
+(`outgoing_edus.py`)."""
 
 
 class IncomingEdus:
     """Takes EDUs."""
 
-    def __init__(self, db: Database, users: UserServices, rooms: RoomServices, stream: Stream) -> None:
-        self._db = db
-        self._stream = stream
+    def __init__(self, users: UserServices, rooms: RoomServices, device_lists: RemoteDeviceLists) -> None:
         self._users = users
         self._rooms = rooms
+        self._device_lists = device_lists
 
     def handlers(self) -> dict[str, EduHandler]:
         """By `edu_type`."""
@@ -44,7 +45,7 @@ class IncomingEdus:
         room = await self._rooms.live.find(room_id) if isinstance(room_id, str) else None
         if room is None or not acl_of(room).allows(origin):
             raise Forbidden("Not in that room")
-        await self._rooms.typing.set_typing(user_id, room.room_id, typing=said.get("typing") is True)
+        await self._rooms.typing.set_typing(user_id, room.room_id, typing=said.get("typing") is True, timeout_ms=TYPING_MS)
 
     async def _receipt(self, origin: str, content: Any) -> None:
         for room_id, by_type in _object(content).items():
@@ -87,24 +88,16 @@ class IncomingEdus:
             user_id: {device: one for device, one in _object(by_device).items() if isinstance(one, Mapping)}
             for user_id, by_device in list(messages.items())[:DEVICES_MAX]
         }
-        await self._db.write(lambda txn: self._users.to_device.deliver(txn, sender, kind, wanted))
+        message_id = said.get("message_id")
+        await self._users.to_device.receive(sender, kind, message_id if isinstance(message_id, str) else None, wanted)
 
     async def _device_list(self, origin: str, content: Any) -> None:
-        user_id = _own(origin, _object(content).get("user_id"))
-        await self._note_devices(user_id)
-
-    async def _note_devices(self, user_id: str) -> None:
-        """Clients ask for the keys anew, and so are told what is true then: nothing of an update is kept (B24)."""
-
-        async def job(txn: Transaction) -> None:
-            position = self._users.device_lists.mark_changed(txn, user_id)
-            txn.on_commit(lambda: self._stream.announce(Change.DEVICE_LISTS, position, users=(user_id,)))
-
-        await self._db.write(job)
+        said = _object(content)
+        await self._device_lists.update(_own(origin, said.get("user_id")), said)
 
     async def _signing_keys(self, origin: str, content: Any) -> None:
-        user_id = _own(origin, _object(content).get("user_id"))
-        await self._note_devices(user_id)
+        said = _object(content)
+        await self._device_lists.signing_keys(_own(origin, said.get("user_id")), said)
 
 
 def _own(origin: str, user_id: Any) -> str:

@@ -117,6 +117,11 @@ class RemoteServers:
     async def query_keys(
         self, wanted: Mapping[str, Sequence[str]], timeout_ms: int
     ) -> tuple[dict[str, Any], dict[str, Any]]:
+        return await self._bound.device_lists.query(wanted, timeout_ms, self._query_live)
+
+    async def _query_live(
+        self, wanted: Mapping[str, Sequence[str]], timeout_ms: int
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         bodies: dict[str, dict[str, Any]] = {}
         for user_id, devices in wanted.items():
             bodies.setdefault(domain_of(user_id), {})[user_id] = list(devices)

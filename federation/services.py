@@ -19,6 +19,7 @@ from federation.api.routes import federation_routes
 from federation.backfill import Backfill
 from federation.backoff import Backoff
 from federation.client import FederationClient
+from federation.device_lists import RemoteDeviceLists
 from federation.edus import IncomingEdus
 from federation.events import EventChecks
 from federation.inviting import Inviting
@@ -43,6 +44,7 @@ from homeserver.outbound.client import Outbound
 from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.signatures import key_id_of
 from homeserver.storage.destinations import DestinationStore
+from homeserver.storage.remote_devices import RemoteDeviceStore
 from homeserver.storage.server_keys import ServerKeyStore
 
 
@@ -71,16 +73,19 @@ class FederationServices:
     knocking: Knocking
     backfill: Backfill
     media: FederationMedia
+    device_lists: RemoteDeviceLists
     outgoing_edus: OutgoingEdus
     routes: list[Route]
 
     async def start(self) -> None:
         await self.backoff.start()
         await self.sender.start()
+        await self.device_lists.start()
         await self.outgoing_edus.start()
 
     async def stop(self) -> None:
         await self.outgoing_edus.stop()
+        await self.device_lists.stop()
         await self.sender.stop()
         close = getattr(self.outbound, "close", None)
         if close is not None:
@@ -182,6 +187,15 @@ def build_federation_services(
         clock=clock,
         own_name=own_name,
     )
+    device_lists = RemoteDeviceLists(
+        db=db,
+        store=RemoteDeviceStore(db),
+        marks=users.device_lists,
+        client=client,
+        stream=homeserver.stream,
+        clock=clock,
+        own_name=own_name,
+    )
     transactions = Transactions(
         db=db,
         store=destinations,
@@ -190,11 +204,16 @@ def build_federation_services(
         checks=checks,
         missing=missing,
         own_name=own_name,
-        edus=IncomingEdus(db, users, rooms, homeserver.stream).handlers(),
+        edus=IncomingEdus(users, rooms, device_lists).handlers(),
     )
     media = FederationMedia(client, outbound, homeserver.media, own_name)
+
+    def is_alive(server_name: str) -> None:
+        sender.wake(server_name)
+        device_lists.note_alive(server_name)
+
     routes = federation_routes(
-        ServerAuthenticator(keyring, backoff, own_name, sender.wake),
+        ServerAuthenticator(keyring, backoff, own_name, is_alive),
         KeysApi(own_name, signing_key, settings.old_keys, clock, keyring),
         RoomsApi(
             transactions=transactions,
@@ -234,6 +253,7 @@ def build_federation_services(
         knocking=knocking,
         backfill=backfill,
         media=media,
+        device_lists=device_lists,
         outgoing_edus=outgoing_edus,
         routes=routes,
     )

@@ -99,3 +99,15 @@ class ToDeviceStore:
 
     async def remove_transactions_before(self, txn: Transaction, created_ts: int) -> None:
         await txn.execute("DELETE FROM to_device_transactions WHERE created_ts < ?", (created_ts,))
+
+    async def add_received(self, txn: Transaction, origin: str, message_id: str, received_ts: int) -> bool:
+        """False if this message came from that server before."""
+        added = await txn.execute(
+            "INSERT INTO received_messages (origin, message_id, received_ts) VALUES (?, ?, ?) "
+            "ON CONFLICT (origin, message_id) DO NOTHING",
+            (origin, message_id, received_ts),
+        )
+        return added == 1
+
+    async def remove_received_before(self, txn: Transaction, received_ts: int) -> None:
+        await txn.execute("DELETE FROM received_messages WHERE received_ts < ?", (received_ts,))

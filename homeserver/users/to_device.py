@@ -27,6 +27,8 @@ MAXIMUM_WAITING = 10_000
 PAGE = 100
 """Messages in one answer to /sync, as the spec recommends."""
 _TRANSACTIONS_KEPT_MS = 24 * 3600 * 1000
+_RECEIVED_KEPT_MS = 30 * 24 * 3600 * 1000
+_MESSAGE_ID_LENGTH = 255
 _CHECK_EVERY = 500
 
 Messages = Mapping[str, Mapping[str, Any]]
@@ -54,6 +56,7 @@ class ToDevice:
         self._server_name = server_name
         self._hooks = hooks
         self._added: dict[tuple[str, str], int] = {}
+        self._swept_received = 0
 
     async def send(self, requester: Requester, type: str, txn_id: str, messages: Messages) -> None:
         """A client sends; a repeated transaction id changes nothing. Raises BadJson, InvalidParam, TooLarge."""
@@ -77,9 +80,27 @@ class ToDevice:
 
         await self._db.write(write)
 
+    async def receive(self, sender: str, type: str, message_id: str | None, messages: Messages) -> None:
+        """Messages of another server, whose sender has been checked (row B10). What came before under its id, from the
+        same server, is not delivered again. Raises BadJson, InvalidParam, TooLarge."""
+        check_messages(type, messages)
+        if message_id is not None and (len(message_id) > _MESSAGE_ID_LENGTH or "\0" in message_id):
+            raise InvalidParam(f"The id of a message has at most {_MESSAGE_ID_LENGTH} characters.")
+
+        async def write(txn: Transaction) -> None:
+            now = self._clock.now_ms()
+            if message_id is not None:
+                if not await self._store.add_received(txn, domain_of(sender), message_id, now):
+                    return
+                if now - self._swept_received > 3600 * 1000:
+                    self._swept_received = now
+                    await self._store.remove_received_before(txn, now - _RECEIVED_KEPT_MS)
+            await self.deliver(txn, sender, type, messages)
+
+        await self._db.write(write)
+
     async def deliver(self, txn: Transaction, sender: str, type: str, messages: Messages) -> None:
-        """Into local inboxes, inside a transaction; what names no device of ours is dropped. Also for messages of other
-        servers, whose sender has been checked (row B10)."""
+        """Into local inboxes, inside a transaction; what names no device of ours is dropped."""
         position = 0
         users: list[str] = []
         devices = await self._devices.list_device_ids(list(messages), txn)

@@ -11,19 +11,19 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 
-class Change(enum.Enum):
+class Change(enum.IntEnum):  # whose hash, unlike that of other enums, is not worked out in Python
     """Kinds of change, each with its own memory of who changed when."""
 
-    EVENTS = "events"  # rooms: an event was stored
-    RECEIPTS = "receipts"  # rooms
-    TYPING = "typing"  # rooms; not durable, positions are those of the moment
-    MEMBERSHIP = "membership"  # users: an own membership changed
-    ACCOUNT_DATA = "account_data"  # users: global and per room, tags, push rules
-    TO_DEVICE = "to_device"  # users
-    DEVICE_LISTS = "device_lists"  # users whose devices or keys changed
-    PRESENCE = "presence"  # users whose presence changed
-    PRIVATE_RECEIPTS = "private_receipts"  # users
-    THREAD_SUBSCRIPTIONS = "thread_subscriptions"  # users
+    EVENTS = enum.auto()  # rooms: an event was stored
+    RECEIPTS = enum.auto()  # rooms
+    TYPING = enum.auto()  # rooms; not durable, positions are those of the moment
+    MEMBERSHIP = enum.auto()  # users: an own membership changed
+    ACCOUNT_DATA = enum.auto()  # users: global and per room, tags, push rules
+    TO_DEVICE = enum.auto()  # users
+    DEVICE_LISTS = enum.auto()  # users whose devices or keys changed
+    PRESENCE = enum.auto()  # users whose presence changed
+    PRIVATE_RECEIPTS = enum.auto()  # users
+    THREAD_SUBSCRIPTIONS = enum.auto()  # users
 
 
 class Announcer(Protocol):
@@ -99,7 +99,7 @@ class Stream:
         """A change of `kind` was committed at `position` (call from the transaction's `on_commit`)."""
         rooms, users = tuple(rooms), tuple(users)
         self._position = max(self._position, position)
-        self._newest[kind] = position
+        self._newest[kind] = max(self._newest[kind], position)
         memory = self._memories[kind]
         for key in rooms:
             memory.note(key, position)
@@ -110,12 +110,12 @@ class Stream:
 
     def changed_since(self, kind: Change, key: str, position: int) -> bool:
         """Whether `key` (a room or a user) may have seen a change of `kind` after `position`."""
-        return self._memories[kind].changed_since(key, position)
+        return self._newest[kind] > position and self._memories[kind].changed_since(key, position)
 
     def changed_among(self, kind: Change, keys: Collection[str], position: int) -> list[str]:
         """Those of `keys` that may have seen a change of `kind` after `position`. Costs as much as the fewer of the
         two: the keys, and the changes."""
-        return self._memories[kind].changed_among(keys, position)
+        return self._memories[kind].changed_among(keys, position) if self._newest[kind] > position else []
 
     def any_since(self, kind: Change, position: int) -> bool:
         """Whether anything of this kind may have changed after `position`."""

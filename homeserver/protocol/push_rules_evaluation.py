@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from homeserver.protocol.events import Event
 from homeserver.protocol.globs import GlobText, fold_case, glob
@@ -31,13 +31,17 @@ With up to 76 conditions a body of 64 KiB is matched whole; whoever has 10,000 g
 """
 
 
+SHARED_RULESETS: Final = 8
+"""Of so many rulesets an event remembers what is left of them: most users have the same few."""
+
+
 class EventForPush:
     """One event as the conditions see it. Make it once, and evaluate it for all members of the room.
 
     `member_count`: joined members of the room. `levels`: its power levels.
     """
 
-    __slots__ = ("_heads", "_texts", "_values", "event", "levels", "member_count", "sender")
+    __slots__ = ("_heads", "_texts", "_values", "event", "levels", "matching", "member_count", "sender")
 
     def __init__(self, event: Event, *, member_count: int, levels: PowerLevels) -> None:
         self.event = event
@@ -48,6 +52,8 @@ class EventForPush:
         self._values: dict[tuple[str, ...], Any] = {("event_id",): event.event_id, ("room_id",): event.room_id}
         self._texts: dict[tuple[str, ...], GlobText | None] = {}
         self._heads: dict[int, GlobText] = {}
+        self.matching: dict[CompiledRules, list[_Rule]] = {}
+        """What is left of a ruleset when only this event is meant: worked out by the first of its users."""
 
     def value(self, path: tuple[str, ...]) -> Any:
         """The property at `path`, or MISSING."""
@@ -193,6 +199,16 @@ def _sender_notification_permission(key: str) -> Condition:
     return permits
 
 
+def _is_personal(condition: Any, *, default: bool) -> bool:
+    """Whether a condition may hold for one user and not for another one with the same rules."""
+    match condition:
+        case {"kind": "contains_display_name"}:
+            return True
+        case {"kind": "event_match", "pattern": value} | {"kind": "event_property_contains", "value": value}:
+            return default and bool(value == USER_ID)
+    return False
+
+
 def _compile_condition(condition: Any, limit: int, *, default: bool) -> Condition:
     """`default`: whether the rule is a default one, which may speak of the user without knowing their ID.
 
@@ -238,6 +254,16 @@ def _is_about_threads(condition: Any) -> bool:
     )
 
 
+class _Rule(NamedTuple):
+    """A compiled rule. `thread`: what `follows` may be, or nothing where that is no question."""
+
+    general: tuple[Condition, ...]
+    personal: tuple[Condition, ...]
+    actions: tuple[Action, ...]
+    rule: PushRule
+    thread: frozenset[bool]
+
+
 class CompiledRules:
     """A whole ruleset, ready to be evaluated for any user who has it."""
 
@@ -248,19 +274,16 @@ class CompiledRules:
         conditions = [_conditions_json(rule) for rule in enabled]
         own = sum(len(each) for rule, each in zip(enabled, conditions, strict=True) if not rule.default)
         limit = MATCHING_BUDGET // max(own, 1)
-        self._rules = [
-            (
-                tuple(
-                    _compile_condition(condition, limit, default=rule.default)
-                    for condition in each
-                    if not _is_about_threads(condition)
-                ),
-                tuple(rule.actions),
-                rule,
-                frozenset(bool(condition["subscribed"]) for condition in each if _is_about_threads(condition)),
-            )
-            for rule, each in zip(enabled, conditions, strict=True)
-        ]
+        self._rules: list[_Rule] = []
+        for rule, each in zip(enabled, conditions, strict=True):
+            general: list[Condition] = []
+            personal: list[Condition] = []
+            for condition in each:
+                if not _is_about_threads(condition):
+                    kind = personal if _is_personal(condition, default=rule.default) else general
+                    kind.append(_compile_condition(condition, limit, default=rule.default))
+            thread = frozenset(bool(condition["subscribed"]) for condition in each if _is_about_threads(condition))
+            self._rules.append(_Rule(tuple(general), tuple(personal), tuple(rule.actions), rule, thread))
 
     def evaluate(
         self, event: EventForPush, user_id: str, display_name: str | None = None, follows: bool | None = None
@@ -271,30 +294,43 @@ class CompiledRules:
         `follows`: whether the user follows the thread that the event is in; None where that is no question (MSC4306).
         "Homeservers MUST NOT notify the Push Gateway for events that the user has sent themselves."
         """
-        if event.sender == user_id:
-            return None
-        for conditions, actions, _, thread in self._rules:
-            if thread and thread != {follows}:
-                continue
-            for condition in conditions:
-                if not condition(event, user_id, display_name):
-                    break
-            else:
-                return actions
-        return None
+        found = self._find(event, user_id, display_name, follows)
+        return None if found is None else found.actions
 
     def matching_rule(
         self, event: EventForPush, user_id: str, display_name: str | None = None, follows: bool | None = None
     ) -> PushRule | None:
         """Like `evaluate`, but says which rule it was."""
+        found = self._find(event, user_id, display_name, follows)
+        return None if found is None else found.rule
+
+    def _find(self, event: EventForPush, user_id: str, display_name: str | None, follows: bool | None) -> _Rule | None:
         if event.sender == user_id:
             return None
-        for conditions, _, rule, thread in self._rules:
-            if thread and thread != {follows}:
+        rules = event.matching.get(self)
+        if rules is None:
+            rules = self._matching(event)
+            if len(event.matching) < SHARED_RULESETS:
+                event.matching[self] = rules
+        for rule in rules:
+            if rule.thread and rule.thread != {follows}:
                 continue
-            if all(condition(event, user_id, display_name) for condition in conditions):
+            for condition in rule.personal:
+                if not condition(event, user_id, display_name):
+                    break
+            else:
                 return rule
         return None
+
+    def _matching(self, event: EventForPush) -> list[_Rule]:
+        """The rules that match the event for some of the users, down to the first that does for all."""
+        found: list[_Rule] = []
+        for rule in self._rules:
+            if all(condition(event, "", None) for condition in rule.general):
+                found.append(rule)
+                if not rule.personal and not rule.thread:
+                    break
+        return found
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from homeserver.protocol.power_levels import PowerLevels
 from homeserver.protocol.push_rules import UserRules, highlights, notifies
 from homeserver.protocol.push_rules_evaluation import CompiledRules, EventForPush, compile_rules
 from homeserver.protocol.relations import THREAD, relation_of
@@ -169,7 +168,6 @@ class UnreadCounts:
         tally.counted = newest
         if rules is None:
             return True
-        levels = room.power_levels
         name = _display_name(room, user_id)
         for stored in new:
             if stored.position > newest:
@@ -179,7 +177,7 @@ class UnreadCounts:
                 tally.answer = None
             if stored.event.sender in ignored:
                 continue
-            noted = self._judge(stored, rules, room, levels, user_id, name, threads)
+            noted = self._judge(stored, rules, room, user_id, name, threads)
             if noted is not None:
                 tally.noted.append(noted)
                 if tally.answer is not None:
@@ -223,7 +221,6 @@ class UnreadCounts:
         stored: StoredEvent,
         rules: CompiledRules,
         room: LiveRoom,
-        levels: PowerLevels,
         user_id: str,
         name: str | None,
         threads: Mapping[tuple[str, str], bool],
@@ -233,7 +230,7 @@ class UnreadCounts:
             return None
         flattened = self._flattened.get(event.event_id)
         if flattened is None:
-            flattened = EventForPush(event, member_count=room.joined_count, levels=levels)
+            flattened = EventForPush(event, member_count=room.joined_count, levels=room.power_levels)
             self._flattened[event.event_id] = flattened
             if len(self._flattened) > SCANNED:
                 self._flattened.popitem(last=False)

@@ -96,7 +96,7 @@ class EventSerializer:
         age = max(0, self._clock.now_ms() - event.origin_server_ts)
         key = stored.transaction_key
         if (
-            key is None
+            (key is None or event.sender != reader.user_id)
             and stored.replaces is None
             and stored.redacted_because is None
             and not relations

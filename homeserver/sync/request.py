@@ -45,6 +45,7 @@ class SyncRun:
     this stay began; `newly_joined`: those of them joined after `since`, or all of them on an initial sync.
     `newly_left`: those where the user's newest membership, of after `since`, is another one.
     `response`: what the sections add to.
+    `after`: changes after this position are news.
     """
 
     request: SyncRequest
@@ -58,19 +59,14 @@ class SyncRun:
     newly_left: set[str] = field(default_factory=set)
     response: dict[str, Any] = field(default_factory=dict)
     rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    user_id: str = field(init=False)
+    is_initial: bool = field(init=False)
+    after: int = field(init=False)
 
-    @property
-    def user_id(self) -> str:
-        return self.reader.user_id
-
-    @property
-    def is_initial(self) -> bool:
-        return self.since is None
-
-    @property
-    def after(self) -> int:
-        """Changes after this position are news."""
-        return 0 if self.since is None else self.since.position
+    def __post_init__(self) -> None:
+        self.user_id = self.reader.user_id
+        self.is_initial = self.since is None
+        self.after = 0 if self.since is None else self.since.position
 
     def joined_section(self, room_id: str) -> dict[str, Any]:
         """The answer's section of a joined room, made when somebody has something to put there."""

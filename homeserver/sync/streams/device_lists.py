@@ -51,7 +51,8 @@ class DeviceListSection:
             if membership.membership == "join" and membership.position <= run.now.position:
                 changed.update((await self._rooms.get(membership.room_id)).joined_members())
         gone_from_here: set[str] = set()
-        for room_id in self._stream.changed_among(Change.EVENTS, run.memberships.joined, run.after):
+        rooms = self._stream.changed_among(Change.EVENTS, run.memberships.joined, run.after)
+        for room_id in rooms if self._stream.any_since(Change.MEMBERSHIP, run.after) else ():
             room = await self._rooms.get(room_id)
             if room.last_position <= run.after:
                 continue

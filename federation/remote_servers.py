@@ -16,6 +16,8 @@ from homeserver.protocol.errors import InvalidParam, MatrixError, NotFound, Unav
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of, is_server_name
 from homeserver.rooms.live_room import LiveRoom
+from homeserver.rooms.remote import RemoteRoom
+from homeserver.storage.events import StoredEvent
 
 if TYPE_CHECKING:
     from federation.services import FederationServices
@@ -85,8 +87,21 @@ class RemoteServers:
         listed = [one for one in rooms if isinstance(one, dict)] if isinstance(rooms, list) else []
         return {**answer, "chunk": listed} if isinstance(answer, dict) else {"chunk": []}
 
+    async def describe_room(
+        self, user_id: str, room_id: str, via: Sequence[str], *, suggested_only: bool = False
+    ) -> RemoteRoom | None:
+        services = self._bound
+        servers = await services.servers_for(user_id, room_id, via)
+        return await services.remote_rooms.describe(room_id, servers, suggested_only=suggested_only)
+
     async def backfill(self, room: LiveRoom) -> bool:
         return await self._bound.backfill.backfill(room)
+
+    async def fetch_event(self, room: LiveRoom, event_id: str) -> StoredEvent | None:
+        return await self._bound.past_events.fetch(room, event_id)
+
+    async def event_near(self, room: LiveRoom, timestamp_ms: int, *, forward: bool) -> StoredEvent | None:
+        return await self._bound.past_events.near(room, timestamp_ms, forward=forward)
 
     async def countersign(self, room: LiveRoom, invite: Event) -> Event | None:
         return await self._bound.inviting.countersign(room, invite)

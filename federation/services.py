@@ -16,8 +16,10 @@ from federation.api.keys import KeysApi
 from federation.api.queries import QueriesApi
 from federation.api.rooms import RoomsApi
 from federation.api.routes import federation_routes
+from federation.audiences import Audiences
 from federation.backfill import Backfill
 from federation.backoff import Backoff
+from federation.catching_up import CatchingUp
 from federation.client import FederationClient
 from federation.device_lists import RemoteDeviceLists
 from federation.edus import IncomingEdus
@@ -31,7 +33,9 @@ from federation.media import FederationMedia
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
 from federation.outgoing_edus import OutgoingEdus
+from federation.past_events import PastEvents
 from federation.policy_servers import FederatedPolicyServers
+from federation.remote_rooms import RemoteRooms
 from federation.remote_servers import RemoteServers
 from federation.sender import FederationSender
 from federation.server_discovery import LookUpServices, ServerDiscovery
@@ -74,11 +78,13 @@ class FederationServices:
     backfill: Backfill
     media: FederationMedia
     device_lists: RemoteDeviceLists
+    remote_rooms: RemoteRooms
+    past_events: PastEvents
     outgoing_edus: OutgoingEdus
     routes: list[Route]
 
     async def start(self) -> None:
-        await self.backoff.start()
+        self.backoff.start(await DestinationStore(self.homeserver.db).list_destinations())
         await self.sender.start()
         await self.device_lists.start()
         await self.outgoing_edus.start()
@@ -177,12 +183,16 @@ def build_federation_services(
         own_name=own_name,
         signing_key=signing_key,
     )
+    audiences = Audiences(own_name)
+    serving = Serving(rooms, own_name)
     sender = FederationSender(
         db=db,
         store=destinations,
         client=client,
         backoff=backoff,
         rooms=rooms,
+        audiences=audiences,
+        catching_up=CatchingUp(destinations, rooms, audiences, serving, own_name),
         stream=homeserver.stream,
         clock=clock,
         own_name=own_name,
@@ -196,6 +206,7 @@ def build_federation_services(
         clock=clock,
         own_name=own_name,
     )
+    sender.add_metrics(homeserver.metrics)
     transactions = Transactions(
         db=db,
         store=destinations,
@@ -222,7 +233,7 @@ def build_federation_services(
             inviting=inviting,
             knocking=knocking,
             third_parties=ThirdPartyExchange(client, rooms, users, own_name),
-            serving=Serving(rooms, own_name),
+            serving=serving,
             clock=clock,
             own_name=own_name,
         ),
@@ -254,6 +265,10 @@ def build_federation_services(
         backfill=backfill,
         media=media,
         device_lists=device_lists,
+        remote_rooms=RemoteRooms(client, clock, own_name),
+        past_events=PastEvents(
+            client=client, checks=checks, missing=missing, rooms=rooms, clock=clock, own_name=own_name
+        ),
         outgoing_edus=outgoing_edus,
         routes=routes,
     )

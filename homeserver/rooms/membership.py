@@ -260,6 +260,11 @@ class Memberships:
         Raises NotAuthorized, Forbidden."""
         await self._change(room, sender, user_id, "invite", {"third_party_invite": third_party})
 
+    async def membership_in(self, user_id: str, room_id: str) -> str:
+        """A user's membership in a room, which this server need not be in; "leave" for those who were never there."""
+        found = await self._store.find_membership(room_id, user_id)
+        return "leave" if found is None else found.membership
+
     async def memberships(self, user_id: str) -> list[Membership]:
         """Every membership that the user has or had, forgotten ones included."""
         return await self._store.list_memberships(user_id)

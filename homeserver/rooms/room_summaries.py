@@ -5,7 +5,7 @@ Spec: Client-Server API, "Room Summary API", "Published room directory", `GET /r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from homeserver.protocol.errors import NotFound
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.live_room import LiveRoom, LiveRooms
 from homeserver.rooms.membership import Memberships
+from homeserver.rooms.remote import RemoteServers
 
 CREATE: Final = "m.room.create"
 SUMMARY_TYPES: Final = (
@@ -121,10 +122,20 @@ def _text(content: Mapping[str, Any], name: str) -> str | None:
 class RoomSummaries:
     """Answers who may know of a room, and what."""
 
-    def __init__(self, *, rooms: LiveRooms, memberships: Memberships, aliases: Aliases) -> None:
+    def __init__(
+        self,
+        *,
+        rooms: LiveRooms,
+        memberships: Memberships,
+        aliases: Aliases,
+        remote: RemoteServers,
+        server_name: str,
+    ) -> None:
         self._rooms = rooms
         self._memberships = memberships
         self._aliases = aliases
+        self._remote = remote
+        self._server_name = server_name
 
     async def may_know(self, room: LiveRoom, user_id: str | None) -> bool:
         """Whether somebody (None: anybody) may know of a room that they are perhaps not in.
@@ -153,16 +164,46 @@ class RoomSummaries:
             and await self._memberships.may_join_restricted(room, user_id)
         )
 
-    async def get(self, user_id: str | None, room_id_or_alias: str) -> dict[str, Any]:
-        """A room's summary. NotFound alike for rooms that do not exist and those that one may not know of (G12)."""
+    async def may_know_remote(self, summary: Mapping[str, Any], user_id: str) -> bool:
+        """The same of a room that only other servers know, by what they tell of it.
+
+        They told this server what some of its users may know; who of them may is for this server to say.
+        """
+        if summary["world_readable"] or summary["join_rule"] in ("public", "knock", "knock_restricted"):
+            return True
+        if await self._memberships.membership_in(user_id, summary["room_id"]) in ("join", "invite"):
+            return True
+        for allowed in summary.get("allowed_room_ids", ()):
+            room = await self._rooms.find(allowed)
+            if room is not None and room.membership(user_id) == "join":
+                return True
+        return False
+
+    def is_here(self, room: LiveRoom | None) -> bool:
+        """Whether this server takes part in a room, so that it knows of it what is true."""
+        return room is not None and self._server_name in room.servers
+
+    async def get(self, user_id: str | None, room_id_or_alias: str, via: Sequence[str] = ()) -> dict[str, Any]:
+        """A room's summary. NotFound alike for rooms that do not exist and those that one may not know of (G12).
+
+        `via`: servers that are asked where this one is not in the room; for those who are logged in, since anybody
+        could have us ask anybody else.
+        """
         room_id: str | None = room_id_or_alias
         if room_id_or_alias.startswith("#"):
-            found = await self._aliases.find(room_id_or_alias)
-            room_id = None if found is None else found[0]
+            is_ours = room_id_or_alias.endswith(f":{self._server_name}")
+            found = await self._aliases.find(room_id_or_alias) if is_ours or user_id is not None else None
+            room_id, via = (None, via) if found is None else (found[0], [*via, *found[1]])
         room = None if room_id is None else await self._rooms.find(room_id)
-        if room is None or not await self.may_know(room, user_id):
+        body: dict[str, Any] | None = None
+        if room_id is not None and user_id is not None and not self.is_here(room):
+            told = await self._remote.describe_room(user_id, room_id, via, suggested_only=True)
+            if told is not None and await self.may_know_remote(told.summary, user_id):
+                body = {**told.summary}
+        if body is None and room is not None and await self.may_know(room, user_id):
+            body = summary_of(room).room_summary()
+        if body is None or room_id is None:
             raise NotFound("The room was not found, or you may not know of it")
-        body = summary_of(room).room_summary()
         if user_id is not None:
-            body["membership"] = room.membership(user_id)
+            body["membership"] = await self._memberships.membership_in(user_id, room_id)
         return body

@@ -21,12 +21,16 @@ from homeserver.rooms.importing import RoomImport
 from homeserver.rooms.invites_from_elsewhere import InvitesFromElsewhere
 from homeserver.rooms.live_room import LiveRooms
 from homeserver.rooms.membership import IsGuest, Memberships, ProfileOf
+from homeserver.rooms.partial_judging import PartialJudging
+from homeserver.rooms.partial_rooms import PartialRooms
+from homeserver.rooms.partial_state import PartialStates
 from homeserver.rooms.persistence import Persistence
 from homeserver.rooms.pipeline import Pipeline
 from homeserver.rooms.policy_servers import PolicyServers
 from homeserver.rooms.public_rooms import PublicRooms
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.received_events import ReceivedEvents
+from homeserver.rooms.received_runs import Runs
 from homeserver.rooms.receiving import Receiver
 from homeserver.rooms.relations import RelatedEvents
 from homeserver.rooms.remote import NoFederation, RemoteServers
@@ -49,6 +53,7 @@ from homeserver.storage.database import Database
 from homeserver.storage.delayed_events import DelayedEventStore
 from homeserver.storage.event_graph import EventGraphStore
 from homeserver.storage.events import EventStore
+from homeserver.storage.partial_state import PartialStateStore
 from homeserver.storage.public_rooms import PublicRoomStore
 from homeserver.storage.receipts import ReceiptStore
 from homeserver.storage.relations import RelationStore
@@ -102,6 +107,7 @@ class RoomServices:
     branches: Branches
     receiver: Receiver
     room_import: RoomImport
+    partial_states: PartialStates
     invites_from_elsewhere: InvitesFromElsewhere
     memberships: Memberships
     third_party_invites: ThirdPartyInvites
@@ -148,15 +154,16 @@ def build_room_services(
     remote = remote or NoFederation()
     store, events = RoomStore(db), EventStore(db)
     relations = RelationStore(db, events)
-    live = LiveRooms(store, events)
+    partial_store = PartialStateStore(db)
+    live = LiveRooms(store, events, PartialRooms(partial_store, clock))
     serializer = EventSerializer(clock)
     aggregations = Aggregations(relations, serializer)
     visibility = RoomVisibility(store, events)
     sticky_events = StickyEvents(store=StickyEventStore(db), events=events, rooms=live, clock=clock)
-    persistence = Persistence(
-        rooms=live, events=events, store=store, sticky=sticky_events, stream=stream, notifier=notifier
-    )
     graph = EventGraphStore(db)
+    persistence = Persistence(
+        rooms=live, events=events, store=store, graph=graph, sticky=sticky_events, stream=stream, notifier=notifier
+    )
     branches = Branches(events=events, graph=graph, rooms=store)
     pipeline = Pipeline(
         db=db,
@@ -179,6 +186,7 @@ def build_room_services(
             events=events, store=store, graph=graph, persistence=persistence, stream=stream, notifier=notifier
         ),
         why_not_recommended=pipeline.why_not_recommended,
+        partial=PartialJudging(db, events, store, partial_store),
     )
     memberships = Memberships(
         db=db,
@@ -224,7 +232,9 @@ def build_room_services(
         serializer=serializer,
     )
     state = RoomState(rooms=live, store=store, events=events, visibility=visibility, serializer=serializer)
-    summaries = RoomSummaries(rooms=live, memberships=memberships, aliases=aliases)
+    summaries = RoomSummaries(
+        rooms=live, memberships=memberships, aliases=aliases, remote=remote, server_name=settings.server_name
+    )
     search_store = SearchStore(db)
     search_index = SearchIndex(
         db=db, store=search_store, events=events, relations=relations, stream=stream, clock=clock
@@ -262,6 +272,19 @@ def build_room_services(
             stream=stream,
             notifier=notifier,
             server_name=settings.server_name,
+            partial=partial_store,
+        ),
+        partial_states=PartialStates(
+            db=db,
+            rooms=live,
+            events=events,
+            store=store,
+            partial=partial_store,
+            graph=graph,
+            branches=branches,
+            receiver=receiver,
+            stream=stream,
+            notifier=notifier,
         ),
         memberships=memberships,
         third_party_invites=third_party_invites,
@@ -312,7 +335,7 @@ def build_room_services(
             serializer=serializer,
         ),
         summaries=summaries,
-        hierarchy=Hierarchy(rooms=live, summaries=summaries),
+        hierarchy=Hierarchy(rooms=live, summaries=summaries, remote=remote),
         public_rooms=PublicRooms(
             db=db,
             rooms=live,

@@ -18,13 +18,15 @@ from homeserver.rooms.client_events import EventSerializer, Reader
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
 from homeserver.rooms.remote import RemoteServers
 from homeserver.rooms.tokens import place_after, place_before
-from homeserver.rooms.visibility import RoomVisibility
-from homeserver.storage.events import EventStore, StoredEvent
+from homeserver.rooms.visibility import RoomVisibility, has_expired
+from homeserver.storage.events import ACCEPTED, OUTLIER, WITHOUT_A_PLACE, EventStore, StoredEvent
 from homeserver.storage.relations import RelationStore
 from homeserver.storage.rooms import RoomStore
 
 MAX_FETCHED: Final = 3
 """How many pages of a room's past are fetched from other servers for one page of ours."""
+MAX_REACHED: Final = 10
+"""How many pages are fetched to reach an event that lies further back."""
 MAX_SCANNED: Final = 2_000
 """How many stored events one page looks at, when a filter or the history visibility hides most of them."""
 
@@ -77,7 +79,7 @@ class Timeline:
 
     async def get_event(self, reader: Reader, room_id: str, event_id: str) -> msgspec.Raw:
         """One event. NotFound alike for events that do not exist and those that the reader may not see (G08, G12)."""
-        room, stored, membership = await self.find_visible(reader.user_id, room_id, event_id)
+        room, stored, membership = await self._find_anywhere(reader.user_id, room_id, event_id)
         return (await self.serialize(room, [(stored, membership)], reader))[0]
 
     async def find_visible(self, user_id: str, room_id: str, event_id: str) -> tuple[LiveRoom, StoredEvent, str]:
@@ -88,6 +90,36 @@ class Timeline:
             for stored, membership in await self._visibility.filter(room, user_id, found):
                 return room, stored, membership
         raise NotFound("The event was not found, or you may not see it")
+
+    async def _find_anywhere(self, user_id: str, room_id: str, event_id: str) -> tuple[LiveRoom, StoredEvent, str]:
+        """As `find_visible`, also for what other servers must be asked for.
+
+        The state before such an event is not known here. So it is for members alone, and of rooms that have never hidden
+        anything from those; and what nobody of this server may see, the other servers do not tell.
+        """
+        try:
+            return await self.find_visible(user_id, room_id, event_id)
+        except NotFound:
+            room = await self._rooms.find(room_id)
+            if room is None or room.membership(user_id) != "join":
+                raise
+            if not await self._visibility.is_open_to_members(room):
+                raise
+            stored = await self._remote.fetch_event(room, event_id)
+            oldest_ms = self._visibility.oldest_ms(room)
+            if stored is None or stored.status != OUTLIER or (oldest_ms and has_expired(stored, oldest_ms)):
+                raise
+            return room, stored, "leave"
+
+    async def _reach(self, room: LiveRoom, event_id: str) -> bool:
+        """Fetch the room's past until an event of it has its place; whether it has."""
+        for _ in range(MAX_REACHED):
+            found = await self._events.find_events(room.room_id, room.version, [event_id])
+            if found and found[0].status == ACCEPTED:
+                return True
+            if not await self._remote.backfill(room):
+                break
+        return False
 
     async def messages(
         self,
@@ -146,7 +178,11 @@ class Timeline:
         self, reader: Reader, room_id: str, event_id: str, *, limit: int, event_filter: RoomEventFilter
     ) -> Context:
         """An event with up to `limit` events around it. Raises NotFound."""
-        room, target, membership = await self.find_visible(reader.user_id, room_id, event_id)
+        room, target, membership = await self._find_anywhere(reader.user_id, room_id, event_id)
+        if target.status == OUTLIER:
+            if not await self._reach(room, event_id):
+                return await self._context_of_outlier(reader, room, target, membership)
+            room, target, membership = await self.find_visible(reader.user_id, room_id, event_id)
         view = await self._visibility.view(room, reader.user_id)
         earlier = await self._around(room, target.position, limit // 2, event_filter, backwards=True)
         later = await self._around(room, target.position, limit - limit // 2, event_filter, backwards=False)
@@ -175,22 +211,53 @@ class Timeline:
             end=place_after(last.position),
         )
 
+    async def _context_of_outlier(
+        self, reader: Reader, room: LiveRoom, target: StoredEvent, membership: str
+    ) -> Context:
+        """An event further back than what can be fetched at once: what surrounds it lies before all that is here."""
+        first = await self._events.list_timeline(room.room_id, room.version, limit=1, newest_first=False)
+        token = place_before(first[0].position) if first else place_after(self._store.position)
+        event = (await self.serialize(room, [(target, membership)], reader))[0]
+        return Context(event, [], [], [], token, token)
+
     async def event_at(self, user_id: str, room_id: str, timestamp_ms: int, *, forward: bool) -> tuple[str, int]:
         """(event id, its origin_server_ts) of the event nearest to a time in one direction. Raises NotFound."""
         room = await self._readable_room(user_id, room_id)
         nearest = await self._events.list_nearest(room_id, timestamp_ms, forward=forward, limit=MAX_SCANNED)
         view = await self._visibility.view(room, user_id)
+        here: StoredEvent | None = None
         for start in range(0, len(nearest), 50):
             part = [event_id for event_id, _ in nearest[start : start + 50]]
-            shown = {
-                stored.event_id
-                for stored in await self._events.find_events(room_id, room.version, part)
-                if view.shows(stored)
-            }
-            for event_id, origin_server_ts in nearest[start : start + 50]:
-                if event_id in shown:
-                    return event_id, origin_server_ts
-        raise NotFound(f"There is no event {'after' if forward else 'before'} {timestamp_ms}")
+            found = await self._events.find_events(room_id, room.version, part)
+            shown = {stored.event_id: stored for stored in found if view.shows(stored)}
+            here = next((shown[event_id] for event_id in part if event_id in shown), None)
+            if here is not None:
+                break
+        if room.membership(user_id) == "join" and await self._may_be_nearer_elsewhere(room, here, forward=forward):
+            there = await self._remote.event_near(room, timestamp_ms, forward=forward)
+            if there is not None and _is_nearer(there, here, timestamp_ms):
+                await self._reach(room, there.event_id)
+                here = await self._seen_elsewhere(user_id, room_id, there.event_id) or here
+        if here is None:
+            raise NotFound(f"There is no event {'after' if forward else 'before'} {timestamp_ms}")
+        return here.event_id, here.event.origin_server_ts
+
+    async def _seen_elsewhere(self, user_id: str, room_id: str, event_id: str) -> StoredEvent | None:
+        try:
+            return (await self._find_anywhere(user_id, room_id, event_id))[1]
+        except NotFound:
+            return None
+
+    async def _may_be_nearer_elsewhere(self, room: LiveRoom, here: StoredEvent | None, *, forward: bool) -> bool:
+        """Whether what is missing here may lie between a time and the event found: looking forward, when some event
+        that this one follows is missing; looking back, when there is none."""
+        if not await self._visibility.is_open_to_members(room):
+            return False
+        if here is None or not forward:
+            return here is None
+        placed = await self._events.find_events(room.room_id, room.version, list(here.event.prev_events))
+        known = {stored.event_id for stored in placed if stored.status not in WITHOUT_A_PLACE}
+        return any(event_id not in known for event_id in here.event.prev_events)
 
     async def serialize(
         self, room: LiveRoom, events: Sequence[tuple[StoredEvent, str]], reader: Reader, *, with_room_id: bool = True
@@ -249,3 +316,9 @@ class Timeline:
         if not event_filter.asks_for_children:
             return True
         return event_filter.matches_children(await self._relations.list_children(stored.event_id))
+
+
+def _is_nearer(there: StoredEvent, here: StoredEvent | None, timestamp_ms: int) -> bool:
+    if here is None:
+        return True
+    return abs(there.event.origin_server_ts - timestamp_ms) < abs(here.event.origin_server_ts - timestamp_ms)

@@ -137,6 +137,11 @@ class RoomVisibility:
             return False
         return membership.membership == "invite" or (await self.view(room, user_id)).was_joined
 
+    async def is_open_to_members(self, room: LiveRoom) -> bool:
+        """Whether members may see whatever was ever sent, by every visibility that the room is known to have had."""
+        values = await self._values(room, VISIBILITY_KEY, visibility_at)
+        return all(value in ("shared", "world_readable") for _, value in values)
+
     async def _values(
         self, room: LiveRoom, key: tuple[str, str], value_at: Callable[[StoredEvent | None], str]
     ) -> list[tuple[int, str]]:

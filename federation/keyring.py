@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import msgspec
 from signedjson.key import decode_verify_key_bytes
 from signedjson.types import VerifyKey
 from unpaddedbase64 import decode_base64, encode_base64
@@ -24,15 +25,18 @@ from homeserver.clock import Clock
 from homeserver.protocol.errors import MatrixError, Unauthorized
 from homeserver.protocol.events import Event
 from homeserver.protocol.signatures import InvalidSignature, required_signers, verify, verify_event
-from homeserver.storage.database import Database
+from homeserver.storage.database import Database, Transaction
 from homeserver.storage.server_keys import ServerKey, ServerKeyStore
 
 VALID_MAX_MS: Final = 7 * 24 * 3600 * 1000
 FETCH_AGAIN_SECONDS: Final = 60.0
 MAXIMUM_KEYS: Final = 100
 REMEMBERED_SERVERS: Final = 2_000
+PUBLISHED_SERVERS: Final = 10_000
+"""What so many servers have published is stored, for those who ask us as a notary."""
 KEPT_SERVERS: Final = 10_000
 """Of so many servers the keys, and when they were asked, stay in memory: anybody may name any (B08)."""
+PUBLISHED_LENGTH: Final = 64 * 1024
 _KEY_ID: Final = re.compile(r"ed25519:[!-~]{1,128}")
 
 _log = logging.getLogger("federation.keyring")
@@ -151,11 +155,24 @@ class Keyring:
         """
         now = self._clock.now_ms()
         until = max([now if one is None else one for one in wanted.values()], default=now)
-        said = self._published.get(server_name)
+        said = await self._said_by(server_name)
         if said is None or said["valid_until_ts"] < until or not (wanted.keys() - {""}) <= _key_ids(said):
             await self._fetch(server_name, next(iter(wanted), ""))
-            said = self._published.get(server_name)
+            said = await self._said_by(server_name)
         return said
+
+    async def _said_by(self, server_name: str) -> dict[str, Any] | None:
+        """What we were told last, perhaps by an earlier run."""
+        if server_name not in self._published:
+            text = await self._store.find_published(server_name)
+            if text is None:
+                return None
+            body = msgspec.json.decode(text)
+            if not self.read(server_name, body):
+                return None  # its keys have been blocked since
+            _remember(self._published, server_name, body)
+        found: dict[str, Any] = self._published[server_name]
+        return found
 
     async def _keys_of(self, server_name: str) -> dict[str, ServerKey]:
         known = self._known.get(server_name)
@@ -185,28 +202,45 @@ class Keyring:
             self._fetched.pop(next(iter(self._fetched)))
         self._fetched[server_name] = self._clock.monotonic()
         keys: list[ServerKey] = []
+        said: dict[str, Any] | None = None
         try:
             body = await self._fetcher.fetch_keys(server_name)
             keys = self.read(server_name, body)
-            if keys:
-                _remember(self._published, server_name, body)
+            said = body if keys else None
         except MatrixError as error:
             _log.info("The keys of %s cannot be had from itself: %s", server_name, error)
         if key_id and key_id not in {key.key_id for key in keys}:
-            keys += await self._ask_notaries(server_name, key_id)
-        if keys:
-            await self._db.write(lambda txn: self._store.set_keys(txn, keys))
-            self._known.pop(server_name, None)
+            told = await self._ask_notaries(server_name, key_id)
+            keys += [key for key, _ in told]
+            if said is None and told:
+                said = max((body for _, body in told), key=lambda body: int(body["valid_until_ts"]))
+        if not keys:
+            return
+        text = None if said is None else msgspec.json.encode(said).decode()
+        if text is not None and len(text) > PUBLISHED_LENGTH:
+            text = None
 
-    async def _ask_notaries(self, server_name: str, key_id: str) -> list[ServerKey]:
+        async def keep(txn: Transaction) -> None:
+            await self._store.set_keys(txn, keys)
+            if text is not None:
+                now = self._clock.now_ms()
+                await self._store.set_published(txn, server_name, text, now, keep=PUBLISHED_SERVERS)
+
+        await self._db.write(keep)
+        self._known.pop(server_name, None)
+        if said is not None:
+            _remember(self._published, server_name, said)
+
+    async def _ask_notaries(self, server_name: str, key_id: str) -> list[tuple[ServerKey, dict[str, Any]]]:
+        """The keys that a notary knows, each with what the server itself has published and signed."""
         for notary in self._notaries:
             try:
                 body = await self._fetcher.query_notary(notary.server_name, server_name, [key_id])
                 told = body.get("server_keys") if isinstance(body, dict) else None
-                found: list[ServerKey] = []
+                found: list[tuple[ServerKey, dict[str, Any]]] = []
                 for one in told[:MAXIMUM_KEYS] if isinstance(told, list) else ():
                     if isinstance(one, dict) and _is_signed_by(one, notary):
-                        found += self.read(server_name, one)
+                        found += [(key, one) for key in self.read(server_name, one)]
             except MatrixError as error:
                 _log.info("The notary %s does not tell of %s: %s", notary.server_name, server_name, error)
                 continue

@@ -19,7 +19,7 @@ class ServerKey:
 
 
 class ServerKeyStore:
-    """The table `server_keys`."""
+    """The tables `server_keys` and `published_keys`."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -41,3 +41,23 @@ class ServerKeyStore:
                 " WHERE server_keys.verify_key = excluded.verify_key",
                 (key.server_name, key.key_id, key.verify_key, key.valid_until_ts, int(key.is_old)),
             )
+
+    async def find_published(self, server_name: str) -> str | None:
+        """What a server has published and signed of its keys, as JSON."""
+        found: str | None = await self._db.fetch_value(
+            "SELECT body FROM published_keys WHERE server_name = ?", (server_name,)
+        )
+        return found
+
+    async def set_published(self, txn: Transaction, server_name: str, body: str, now_ms: int, *, keep: int) -> None:
+        """Keep it (JSON); of all servers only the `keep` newest, since anybody may name any."""
+        await txn.execute(
+            "INSERT INTO published_keys (server_name, body, fetched_ts) VALUES (?, ?, ?)"
+            " ON CONFLICT (server_name) DO UPDATE SET body = excluded.body, fetched_ts = excluded.fetched_ts",
+            (server_name, body, now_ms),
+        )
+        await txn.execute(
+            "DELETE FROM published_keys WHERE fetched_ts < (SELECT fetched_ts FROM published_keys"
+            " ORDER BY fetched_ts DESC LIMIT 1 OFFSET ?)",
+            (keep - 1,),
+        )

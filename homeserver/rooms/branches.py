@@ -119,6 +119,10 @@ class Branches:
         differences.update((key, None) for key in whole if key not in wanted)
         return BranchState(base.base, differences)
 
+    async def resolve(self, room: LiveRoom, states: Sequence[Mapping[StateKey, str]]) -> dict[StateKey, str]:
+        """What whole states make together. Raises UnknownEvents."""
+        return await self._resolve(room, states, None)
+
     async def _resolve(
         self, room: LiveRoom, states: Sequence[Mapping[StateKey, str]], new: Event | None
     ) -> dict[StateKey, str]:
@@ -148,24 +152,28 @@ class Branches:
         if room.version.room_id_is_create_hash:
             wanted.add("$" + room.room_id[1:])
         while wanted:
-            missing: list[str] = []
-            following: set[str] = set()
-            for event_id in wanted:
-                kept = self._kept.get(event_id)
-                if kept is None or kept[0].room_id != room.room_id:
-                    missing.append(event_id)
-                else:
-                    self._kept.move_to_end(event_id)
-                    found[event_id] = kept
-                    following.update(kept[0].auth_events)
-            for stored in await self._events.find_events(room.room_id, room.version, missing) if missing else ():
-                entry = found[stored.event_id] = (stored.event, stored.status in FOR_GOOD_REJECTED)
-                following.update(stored.event.auth_events)
-                self._keep(entry)
-            unknown = [event_id for event_id in missing if event_id not in found]
+            entries = await self.find_events(room, wanted)
+            unknown = wanted - entries.keys()
             if unknown:
                 raise UnknownEvents(unknown)
-            wanted = {event_id for event_id in following if event_id not in found}
+            found.update(entries)
+            wanted = {one for event, _ in entries.values() for one in event.auth_events if one not in found}
+        return found
+
+    async def find_events(self, room: LiveRoom, event_ids: Iterable[str]) -> dict[str, tuple[Event, bool]]:
+        """Those of the events that are here, in this room (A05), by id, each with whether it was rejected."""
+        found: dict[str, tuple[Event, bool]] = {}
+        missing: list[str] = []
+        for event_id in event_ids:
+            kept = self._kept.get(event_id)
+            if kept is None or kept[0].room_id != room.room_id:
+                missing.append(event_id)
+            else:
+                self._kept.move_to_end(event_id)
+                found[event_id] = kept
+        for stored in await self._events.find_events(room.room_id, room.version, missing) if missing else ():
+            entry = found[stored.event_id] = (stored.event, stored.status in FOR_GOOD_REJECTED)
+            self._keep(entry)
         return found
 
     def _keep(self, entry: tuple[Event, bool]) -> None:

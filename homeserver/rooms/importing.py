@@ -4,12 +4,17 @@ What is told is not believed but checked: every event by its own auth events, th
 that is dropped, and the join stands as long as the state allows it (A04, A20). The events of the state have no place in
 the timeline here (outliers); the log of the room's state begins with them.
 
+The state may be told without its members, which then come later: `keep_state`, and `partial_state.py`.
+
 Spec: Server-Server API, "Joining Rooms".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from homeserver.notifier import Notifier
 from homeserver.protocol.authorization import NotAuthorized, auth_keys_of, check_auth_events, check_authorized
@@ -31,10 +36,14 @@ from homeserver.storage.events import (
     EventStore,
     StoredEvent,
 )
+from homeserver.storage.partial_state import PartialState, PartialStateStore
 from homeserver.storage.rooms import Membership, RoomStore, StateKey
 from homeserver.stream import Change, Stream
 
 CREATE = ("m.room.create", "")
+IN_A_WRITE: Final = 250
+"""So many events of a big state are written at once: others have their turn between."""
+JUDGED_AT_ONCE: Final = 100
 
 
 class BadState(Forbidden):
@@ -55,6 +64,7 @@ class RoomImport:
         stream: Stream,
         notifier: Notifier,
         server_name: str,
+        partial: PartialStateStore,
     ) -> None:
         self._db = db
         self._rooms = rooms
@@ -64,12 +74,16 @@ class RoomImport:
         self._stream = stream
         self._notifier = notifier
         self._server_name = server_name
+        self._partial = partial
 
-    async def take_in(self, state: Sequence[Event], auth_chain: Sequence[Event], join: Event) -> StoredEvent:
+    async def take_in(
+        self, state: Sequence[Event], auth_chain: Sequence[Event], join: Event, *, partial: PartialState | None = None
+    ) -> StoredEvent:
         """Begin to take part in the room of `join`, an event of ours that the other server has accepted.
 
         `state`: that before the join; `auth_chain`: its auth events. All have passed form, signatures and hashes.
-        Raises BadState when nothing can be made of them.
+        `partial`: members are missing in `state` (its `base` is set here). Raises BadState when nothing can be made of
+        them.
         """
         judged = judge([*auth_chain, *state])
         create = self._check_create(join, state)
@@ -78,6 +92,8 @@ class RoomImport:
         if accepted.get(CREATE) is not create:
             raise BadState("The create event of the room is not valid")
         facts = {key: accepted[key] for key in (CREATE, *auth_keys_of(join)) if key in accepted}
+        if partial is not None:
+            facts = {**_members_named(join, judged), **facts}
         try:
             check_authorized(join, facts)
         except NotAuthorized as error:
@@ -105,9 +121,57 @@ class RoomImport:
             else:
                 self._store.set_extremities(txn, join.room_id, [head_of(join)])
             self._write_state(txn, join.room_id, accepted.values(), before, base)
+            if partial is None:
+                self._partial.remove_partial(txn, join.room_id)
+                txn.on_commit(lambda: self._rooms.partial.forget(join.room_id))
+            else:
+                begun = replace(partial, base=base)
+                self._partial.set_partial(txn, begun)
+                txn.on_commit(lambda: self._rooms.partial.note(begun))
             return self._write_join(txn, join, accepted.get(join.key))
 
         return await self._db.write(job)
+
+    async def keep_state(
+        self, room: LiveRoom, state: Sequence[Event], auth_chain: Sequence[Event], progress: Callable[[int], None]
+    ) -> dict[StateKey, Event]:
+        """Keep the events of a big state, and their auth events, a few at a time; the entries that stand by their own
+        auth events. `progress` is told how many more were judged and kept. All have passed form, signatures and hashes.
+        """
+        by_id: dict[str, Event] = {event.event_id: event for event in (*auth_chain, *state)}
+        elsewhere = {one for event in by_id.values() for one in _auth_ids(event) if one not in by_id}
+        known = {
+            stored.event_id: (stored.event, stored.status in FOR_GOOD_REJECTED)
+            for stored in await self._events.find_events(room.room_id, room.version, list(elsewhere))
+        }
+        here = await self._graph.find_graph_events(room.room_id, list(by_id))
+        known.update((one, (by_id[one], here[one].status in FOR_GOOD_REJECTED)) for one in here)
+        judged = dict(known)
+        for index, _ in enumerate(_judging(by_id, judged)):
+            if index % JUDGED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        new = [(by_id[one], judged[one][1]) for one in judged if one in by_id and one not in here]
+        progress(len(here))
+        for start in range(0, len(new), IN_A_WRITE):
+            part = new[start : start + IN_A_WRITE]
+            await self._add_outliers(room.room_id, part)
+            progress(len(part))
+        return {
+            event.key: event
+            for event in state
+            if event.is_state and event.event_id in judged and not judged[event.event_id][1]
+        }
+
+    async def _add_outliers(self, room_id: str, judged: Sequence[tuple[Event, bool]]) -> None:
+        async def job(txn: Transaction) -> None:
+            here = await self._graph.find_graph_events(room_id, [event.event_id for event, _ in judged])
+            for event, is_rejected in judged:
+                if event.event_id not in here:
+                    status = REJECTED_OUTLIER if is_rejected else OUTLIER
+                    outlier = StoredEvent(event, txn.next_position(), status=status)
+                    self._events.add_event(txn, outlier, Prepared.of(event).text)
+
+        await self._db.write(job)
 
     async def keep_outliers(self, room: LiveRoom, events: Sequence[Event]) -> None:
         """Keep events that others stand on, without a place in the timeline, each with whether its auth events reject
@@ -240,6 +304,13 @@ def judge(
     """
     by_id: dict[str, Event] = {event.event_id: event for event in events}
     judged: dict[str, tuple[Event, bool]] = dict(known or {})
+    for _ in _judging(by_id, judged):
+        pass
+    return {event_id: one for event_id, one in judged.items() if event_id in by_id}
+
+
+def _judging(by_id: Mapping[str, Event], judged: dict[str, tuple[Event, bool]]) -> Iterator[None]:
+    """Adds to `judged`, step by step; each step is one event and what it stands on."""
     left_out: set[str] = set()
     for root in by_id.values():
         path = [root]
@@ -261,7 +332,13 @@ def judge(
                 judged[event.event_id] = (event, _is_rejected(event, judged))
             else:
                 left_out.add(event.event_id)
-    return {event_id: one for event_id, one in judged.items() if event_id in by_id}
+        yield
+
+
+def _members_named(join: Event, judged: Mapping[str, tuple[Event, bool]]) -> dict[StateKey, Event]:
+    """The member events that a join names as its auth events, where the state was told without members."""
+    named = [judged[one] for one in join.auth_events if one in judged]
+    return {event.key: event for event, is_rejected in named if event.type == MEMBER and not is_rejected}
 
 
 def _auth_ids(event: Event) -> list[str]:

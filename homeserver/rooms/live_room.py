@@ -20,7 +20,9 @@ from homeserver.protocol.hashes import reference_hash
 from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.power_levels import PowerLevels, power_levels_of
 from homeserver.protocol.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.rooms.partial_rooms import PartialRooms
 from homeserver.storage.events import EventStore, StoredEvent
+from homeserver.storage.partial_state import PartialState
 from homeserver.storage.rooms import RoomStore, StateKey
 
 MEMBER = "m.room.member"
@@ -74,6 +76,11 @@ class LiveRoom:
         # The newest position at which the state changed by more, or less, than the event that stands there: branches
         # were resolved. What was before this process loaded the room counts as such.
         self.resolved_at = -1
+        # The newest position at which anything of the committed state changed, as far as this process knows.
+        self.state_changed_at = position
+        # How the room was joined, while only a part of its state is here; and since when all of it is.
+        self.partial: PartialState | None = None
+        self.whole_at = 0
         self.overlay: dict[StateKey, Event] = {}
         self.pending = 0
         self.epoch = 0
@@ -94,6 +101,16 @@ class LiveRoom:
     def membership(self, user_id: str) -> str:
         """`user_id`'s committed membership; "leave" for those who were never here, as the spec has it."""
         return self.members.get(user_id, "leave")
+
+    def has_server(self, server_name: str) -> bool:
+        """Whether anybody of a server is in the room, as far as is known, or told by whom we joined by."""
+        return server_name in self.servers or (self.partial is not None and server_name in self.partial.servers)
+
+    @property
+    def server_names(self) -> frozenset[str]:
+        """The servers that are in the room, by the same measure."""
+        known = frozenset(self.servers)
+        return known if self.partial is None else known | self.partial.servers
 
     def joined_members(self) -> Iterator[str]:
         return (user_id for user_id, membership in self.members.items() if membership == "join")
@@ -196,6 +213,7 @@ class LiveRoom:
             if self.overlay.get(key) is event:
                 del self.overlay[key]
             self.set_state(key, stored)
+            self.state_changed_at = stored.position
         self.timeline.append(stored)
         if len(self.timeline) > RING:
             self.timeline_floor = self.timeline.popleft().position
@@ -289,9 +307,12 @@ def membership_of(event: Event) -> str:
 class LiveRooms:
     """The rooms in use, loaded from storage when first asked for, the least used forgotten."""
 
-    def __init__(self, rooms: RoomStore, events: EventStore, *, limit: int = LIVE_ROOMS) -> None:
+    def __init__(
+        self, rooms: RoomStore, events: EventStore, partial: PartialRooms, *, limit: int = LIVE_ROOMS
+    ) -> None:
         self._rooms = rooms
         self._events = events
+        self.partial = partial
         self._limit = limit
         self._live: OrderedDict[str, LiveRoom] = OrderedDict()
         self._closed: set[str] = set()
@@ -306,6 +327,15 @@ class LiveRooms:
         if found is None:
             raise NotInRoom()
         return found
+
+    async def whole(self, room_id: str) -> LiveRoom:
+        """The room with its whole state; waits for that where the room was just joined elsewhere. Raises NotInRoom, and
+        Unavailable when it takes too long."""
+        room = await self.get(room_id)
+        while room.partial is not None:
+            await self.partial.wait(room_id)
+            room = await self.get(room_id)
+        return room
 
     async def find(self, room_id: str) -> LiveRoom | None:
         """The room, or None when this server does not know it."""
@@ -401,6 +431,11 @@ class LiveRooms:
         for membership in await self._rooms.list_members(room_id):
             room.set_member(membership.user_id, membership.membership)
         room.set_extremities(Head(*head) for head in extremities)
+        room.partial = self.partial.find(room_id)
+        room.whole_at = self.partial.whole_at(room_id)
         if await self._rooms.has_branches(room_id):
             room.resolved_at = position
+        elif room.partial is not None or room.whole_at:
+            # Members came without events of their own, and what was judged by a part may have been judged otherwise.
+            room.resolved_at = room.whole_at or position
         return room

@@ -17,7 +17,8 @@ Spec: Server-Server API, "Checks performed on receipt of a PDU", "Rejection", "S
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,8 +35,10 @@ from homeserver.protocol.identifiers import EventId
 from homeserver.protocol.power_levels import power_levels_of
 from homeserver.rooms.branches import Branches, UnknownEvents
 from homeserver.rooms.live_room import MEMBER, Head, LiveRoom, LiveRooms, heads_after
+from homeserver.rooms.partial_judging import PartialJudging
 from homeserver.rooms.persistence import Persistence, Prepared
 from homeserver.rooms.received_events import Received, ReceivedEvents
+from homeserver.rooms.received_runs import MAX_HEADS, Arrivals, NotAtHand, NotPlain, Runs
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.event_graph import BranchState, EventGraphStore
 from homeserver.storage.events import (
@@ -51,7 +54,6 @@ from homeserver.storage.events import (
 from homeserver.storage.rooms import StateKey
 
 MAX_ATTEMPTS: Final = 5
-MAX_HEADS: Final = 50
 CREATE: Final = ("m.room.create", "")
 POWER_LEVELS: Final = ("m.room.power_levels", "")
 
@@ -107,7 +109,9 @@ class Receiver:
         branches: Branches,
         persistence: Persistence,
         received_events: ReceivedEvents,
+        runs: Runs,
         why_not_recommended: WhyNotRecommended,
+        partial: PartialJudging,
     ) -> None:
         self._db = db
         self._rooms = rooms
@@ -116,73 +120,148 @@ class Receiver:
         self._branches = branches
         self._persistence = persistence
         self._received_events = received_events
+        self._runs = runs
         self._why_not_recommended = why_not_recommended
+        self._partial = partial
         self._locks: dict[str, asyncio.Lock] = {}
+        self._waiting: dict[str, int] = {}
 
-    async def receive(self, event: Event, *, state_before: Mapping[StateKey, str] | None = None) -> Outcome:
+    async def receive(
+        self, event: Event, *, state_before: Mapping[StateKey, str] | None = None, guess: bool = False
+    ) -> Outcome:
         """Judge an event and store it, with the outcome.
 
         `state_before`: the state before the event where its predecessors cannot be had; every event of it is stored.
+        `guess`: in a room whose state is partial, take what is known for it; it is judged again when the rest has come.
         Raises UnknownEvents when predecessors or auth events are not here (they are to be brought first), NotInRoom
         when the room is not known, Unavailable.
         """
-        return await (await self._begin(event, state_before))
+        return await (await self._begin(event, state_before, guess=guess))
 
     async def receive_all(self, events: Sequence[Event]) -> list[Outcome | Exception]:
         """Several events in order, committed together as far as they follow each other; what one raised is given in its
         place."""
-        begun: list[Awaitable[Outcome] | Exception] = []
-        for event in events:
-            try:
-                begun.append(await self._begin(event, None))
-            except Exception as error:
-                begun.append(error)
-        done: list[Outcome | Exception] = []
-        for one in begun:
-            try:
-                done.append(one if isinstance(one, Exception) else await one)
-            except Exception as error:
-                done.append(error)
-        return done
+        outcomes: dict[int, Outcome | Exception] = {}
+        by_room: dict[str, list[int]] = {}
+        for number, event in enumerate(events):
+            by_room.setdefault(event.room_id, []).append(number)
+        for room_id, numbers in by_room.items():
+            async with self.alone(room_id):
+                found = await self._receive_in_room(room_id, [events[number] for number in numbers])
+            outcomes.update(zip(numbers, found, strict=True))
+        return [outcomes[number] for number in range(len(events))]
 
-    async def _begin(self, event: Event, state_before: Mapping[StateKey, str] | None) -> Awaitable[Outcome]:
+    async def _receive_in_room(self, room_id: str, events: Sequence[Event]) -> list[Outcome | Exception]:
+        try:
+            arrivals = await self._runs.gather(await self._rooms.get(room_id), events)
+        except Exception as error:
+            return [error] * len(events)
+        outcomes: list[Outcome | Exception] = []
+        while len(outcomes) < len(events):
+            try:
+                outcomes += await self._receive_next(arrivals, len(outcomes))
+            except Exception as error:  # it falls by itself (A15)
+                outcomes.append(error)
+        return outcomes
+
+    async def _receive_next(self, arrivals: Arrivals, at: int) -> list[Outcome]:
+        """What becomes of the next events of those that came: of none, where more had to be looked up first; of several
+        that were plain; or of one."""
+        event = arrivals.events[at]
+        known = arrivals.known.get(event.event_id)
+        if known is not None and known.status not in WITHOUT_A_PLACE:
+            return [Known(known.status)]
+        room = await self._rooms.get(event.room_id)
+        drafted: list[Prepared] = []
+        for following in arrivals.events[at:]:
+            try:
+                drafted.append(self._runs.draft(room, arrivals, following))
+            except NotAtHand:
+                if not drafted and await self._runs.look_up(room, arrivals, following):
+                    return []
+                break
+            except NotPlain:
+                break
+            except Exception:
+                if not drafted:
+                    raise
+                break  # it comes first next time
+            if arrivals.one_by_one:
+                break
+        if drafted:
+            try:
+                return [Accepted(stored) for stored in await self._write_drafts(room, drafted)]
+            except _Stale:
+                pass
+            except Exception:
+                if len(drafted) == 1:
+                    raise
+                arrivals.one_by_one = True
+            arrivals.drafted.clear()
+            return []
+        outcome = await self._judge(event, None)
+        if event.type == "m.room.redaction":
+            await self._runs.note_redaction(room, arrivals)
+        return [outcome]
+
+    async def _begin(
+        self, event: Event, state_before: Mapping[StateKey, str] | None, *, guess: bool = False
+    ) -> Awaitable[Outcome]:
         """Judge an event and draft it. The result is to be awaited until it is committed."""
-        lock = self._locks.setdefault(event.room_id, asyncio.Lock())
+        async with self.alone(event.room_id):
+            return await self._judge(event, state_before, guess=guess)
+
+    @asynccontextmanager
+    async def alone(self, room_id: str) -> AsyncIterator[None]:
+        """No event of another server is received in the room meanwhile. Not reentrant."""
+        lock = self._locks.setdefault(room_id, asyncio.Lock())
+        self._waiting[room_id] = self._waiting.get(room_id, 0) + 1
         try:
             async with lock:
-                return await self._judge(event, state_before)
+                yield
         finally:
-            if not lock.locked() and self._locks.get(event.room_id) is lock:
-                del self._locks[event.room_id]
+            self._waiting[room_id] -= 1
+            if not self._waiting[room_id]:
+                del self._waiting[room_id], self._locks[room_id]
 
-    async def _judge(self, event: Event, state_before: Mapping[StateKey, str] | None) -> Awaitable[Outcome]:
+    async def _judge(
+        self, event: Event, state_before: Mapping[StateKey, str] | None, *, guess: bool
+    ) -> Awaitable[Outcome]:
         unwanted: str | None = None
         for _ in range(MAX_ATTEMPTS):
             room = await self._rooms.get(event.room_id)
             found = await self._graph.find_graph_events(room.room_id, [event.event_id])
             known = found.get(event.event_id)
             if known is not None and known.status not in WITHOUT_A_PLACE:
-                return _done(Known(known.status))
+                return Known(known.status)
             was_outlier = known is not None
             refusal = "It was rejected before" if known is not None and known.status == REJECTED_OUTLIER else None
             refusal = refusal or await self.refusal_by_auth_events(room, event)
             if refusal is None and unwanted is None:
                 unwanted = await self._why_not_recommended(room, event)
+            if room.partial is not None and refusal is None:
+                await self._partial.learn(room, event)
             redactions = await self._graph.list_waiting_redactions(room.room_id, event.event_id)
             if state_before is None and await self._stands_on_head(room, event):
                 is_special = was_outlier or refusal or unwanted or redactions
-                judged = None if is_special else self._draft_on_head(room, event)
-                if judged is not None:
-                    return judged
+                prepared = None if is_special else self._draft_on_head(room, event)
+                if prepared is not None:
+                    try:
+                        return Accepted((await self._write_drafts(room, [prepared]))[0])
+                    except _Stale:
+                        continue
             async with room.hold():
-                await self._db.write(_nothing)  # what was drafted is committed then, or void
+                await self._db.write(nothing)  # what was drafted is committed then, or void
                 if self._rooms.peek(room.room_id) is not room:
                     continue
-                received = await self._on_branch(room, event, refusal, state_before, unwanted)
+                received = await self._on_branch(room, event, refusal, state_before, unwanted, guess=guess)
                 received.was_outlier = was_outlier
+                if room.partial is not None and received.status != ACCEPTED and not (refusal or unwanted):
+                    await self._partial.keep(room, event, is_new=not was_outlier)
+                    return SoftFailed(f"It waits for the whole state: {received.reason}")
                 if received.status == ACCEPTED and redactions:
                     received.redaction = await self._redaction_that_waited(room, event, redactions)
-                return _done(await self._write(room, received))
+                return await self._write(room, received)
         raise Unknown("The room is too busy, try again")
 
     # 4.
@@ -232,7 +311,7 @@ class Receiver:
             return False
         return {head.event_id for head in room.extremities} == set(event.prev_events)
 
-    def _draft_on_head(self, room: LiveRoom, event: Event) -> Awaitable[Outcome] | None:
+    def _draft_on_head(self, room: LiveRoom, event: Event) -> Prepared | None:
         """None when that is not so simple, and the room is needed for the event alone."""
         if event.type == "m.room.redaction":
             return None
@@ -251,22 +330,22 @@ class Receiver:
         prepared = Prepared.of(event, None, replaces)
         room.note_drafted(event)
         prepared.heads = room.extremities
-        return asyncio.ensure_future(self._write_draft(room, prepared))
+        return prepared
 
-    async def _write_draft(self, room: LiveRoom, prepared: Prepared) -> Outcome:
+    async def _write_drafts(self, room: LiveRoom, drafted: Sequence[Prepared]) -> list[StoredEvent]:
+        """Call it at once after drafting: whoever drafts next writes next. Raises _Stale."""
         epoch = room.epoch
 
-        async def job(txn: Transaction) -> StoredEvent:
+        async def job(txn: Transaction) -> list[StoredEvent]:
             if room.epoch != epoch:
                 raise _Stale
             txn.on_abort(room.abandon_drafts)
-            (stored,) = await self._persistence.write(txn, room, [prepared], new=False)
-            return stored
+            return await self._persistence.write(txn, room, drafted, new=False)
 
         try:
-            return Accepted(await self._db.write(job))
+            return await self._db.write(job)
         except _Stale:
-            return await self.receive(prepared.event)
+            raise
         except Exception:
             if room.epoch == epoch:
                 room.abandon_drafts()
@@ -281,9 +360,11 @@ class Receiver:
         refusal: str | None,
         state_before: Mapping[StateKey, str] | None,
         unwanted: str | None,
+        *,
+        guess: bool = False,
     ) -> Received:
         if state_before is None:
-            before, whole = await self._branches.merged(room, await self._branches.after(room, event.prev_events))
+            before, whole = await self._branches.merged(room, await self._states_before(room, event, guess=guess))
         else:
             before, whole = await self._with_known(room, event, dict(state_before))
         replaced = None if event.state_key is None else room.state_ids.get(event.key)
@@ -312,6 +393,15 @@ class Receiver:
         await self._resolve(room, received)
         await self._apply_redaction(room, received, state)
         return received
+
+    async def _states_before(self, room: LiveRoom, event: Event, *, guess: bool) -> list[BranchState]:
+        try:
+            return await self._branches.after(room, event.prev_events)
+        except UnknownEvents as unknown:
+            if not guess or room.partial is None:
+                raise
+            known = [event_id for event_id in event.prev_events if event_id not in unknown.event_ids]
+            return await self._branches.after(room, known) if known else [BranchState(room.partial.base)]
 
     async def _with_known(
         self, room: LiveRoom, event: Event, claimed: dict[StateKey, str]
@@ -383,14 +473,8 @@ class Receiver:
         return Accepted(stored)
 
 
-async def _nothing(txn: Transaction) -> None:
-    return None
-
-
-def _done(outcome: Outcome) -> Awaitable[Outcome]:
-    future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    future.set_result(outcome)
-    return future
+async def nothing(txn: Transaction) -> None:
+    """A write that writes nothing: when it is done, whatever was queued before it is."""
 
 
 __all__ = ["Accepted", "Head", "Known", "Outcome", "Receiver", "Rejected", "SoftFailed", "UnknownEvents"]

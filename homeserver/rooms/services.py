@@ -185,6 +185,7 @@ def build_room_services(
         received_events=ReceivedEvents(
             events=events, store=store, graph=graph, persistence=persistence, stream=stream, notifier=notifier
         ),
+        runs=Runs(rooms=live, events=events, graph=graph, store=store, branches=branches),
         why_not_recommended=pipeline.why_not_recommended,
         partial=PartialJudging(db, events, store, partial_store),
     )

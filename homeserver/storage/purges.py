@@ -28,6 +28,10 @@ OF_ROOM: Final = (
     "push_queue",
     "thread_subscriptions",
     "invites_from_elsewhere",
+    "own_newest_events",
+    "farewells",
+    "partial_states",
+    "waiting_events",
 )
 """The tables whose rows go with a room, in one transaction: `rooms` first, so that nobody finds the rest."""
 IN_PARTS: Final = ("events", "search_events")

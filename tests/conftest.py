@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import warnings
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import uvloop
+from hypothesis import HealthCheck, settings
 
 from homeserver.storage.database import Database
 from tests.support.databases import database, database_engine, database_location, postgres_server
@@ -22,6 +24,23 @@ __all__ = ["database", "database_engine", "database_location", "postgres_server"
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+
+# How long an example takes says more of what else the machine does. What lands is tried with the same examples each
+# time; by hand each run finds others.
+settings.register_profile(
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("here")
+
+END_TO_END_SECONDS = 300
+"""What a test may take that starts real programs, and installs them where they are not there, beside other work."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("end_to_end") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(END_TO_END_SECONDS))
 
 
 @pytest_asyncio.fixture(scope="session", autouse=True, loop_scope="session")

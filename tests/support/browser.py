@@ -42,6 +42,8 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
+ANSWER_SECONDS = 90.0
+"""How long a browser on a busy machine may take for anything."""
 
 
 class BrowserProblem(Exception):
@@ -72,7 +74,7 @@ class _Connection(WebSocketClientFactory):
 
     def __init__(self, url: str, reactor: Any) -> None:
         super().__init__(url, reactor=reactor)
-        self.setProtocolOptions(maxMessagePayloadSize=0, maxFramePayloadSize=0, openHandshakeTimeout=20)
+        self.setProtocolOptions(maxMessagePayloadSize=0, maxFramePayloadSize=0, openHandshakeTimeout=ANSWER_SECONDS)
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[Any] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
@@ -94,7 +96,7 @@ class _Connection(WebSocketClientFactory):
             message["sessionId"] = session
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         (await asyncio.shield(self.opened)).sendMessage(json.dumps(message).encode())
-        found = await asyncio.wait_for(answer, 40)
+        found = await asyncio.wait_for(answer, ANSWER_SECONDS)
         if "error" in found:
             raise BrowserProblem(f"{method}: {found['error'].get('message')}")
         result: dict[str, Any] = found.get("result", {})
@@ -150,7 +152,7 @@ class Page:
             raise BrowserProblem(details.get("exception", {}).get("description") or details.get("text"))
         return found["result"].get("value")
 
-    async def wait_for(self, script: str, seconds: float = 20.0) -> Any:
+    async def wait_for(self, script: str, seconds: float = ANSWER_SECONDS) -> Any:
         """Wait until an expression is true, asking again and again; its value."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
@@ -236,12 +238,12 @@ async def chromium(directory: Path) -> AsyncIterator[Browser]:
         )
     connection: _Connection | None = None
     try:
-        url = await asyncio.wait_for(_address(process, profile, Path(said.name)), 40)
+        url = await asyncio.wait_for(_address(process, profile, Path(said.name)), ANSWER_SECONDS)
         connection = _Connection(url, reactor)
         host, _, port = url.removeprefix("ws://").partition("/")[0].partition(":")
         any_reactor: Any = reactor
         any_reactor.connectTCP(host, int(port), connection)
-        await asyncio.wait_for(asyncio.shield(connection.opened), 20)
+        await asyncio.wait_for(asyncio.shield(connection.opened), ANSWER_SECONDS)
         yield Browser(connection)
     finally:
         if connection is not None and connection.opened.done():
@@ -250,7 +252,7 @@ async def chromium(directory: Path) -> AsyncIterator[Browser]:
                 await asyncio.wait_for(connection.gone, 5)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), ANSWER_SECONDS)
 
 
 async def _address(process: asyncio.subprocess.Process, profile: Path, said: Path) -> str:

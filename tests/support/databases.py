@@ -7,11 +7,11 @@ The fixtures are imported by `tests/conftest.py`.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -61,11 +61,14 @@ def database_engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """The one PostgreSQL of this test process."""
-    server = PostgresServer()
+    server = PostgresServer(is_hasty=True)
     try:
         server.start()
         yield server
     finally:
+        administrator = _administrators.pop(server, None)
+        if administrator is not None:
+            administrator.terminate()
         server.remove()
 
 
@@ -81,9 +84,10 @@ async def database_location(database_engine: str, request: pytest.FixtureRequest
     else:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         name = f"halfdoor_{next(_numbers)}"
-        await _execute(server, f"CREATE DATABASE {name} TEMPLATE {await _template(server)} STRATEGY file_copy")
+        administrator = await _administrator(server)
+        await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
         yield server.url(name)
-        await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+        await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -98,19 +102,13 @@ async def database(database_engine: str, database_location: str) -> AsyncIterato
     await opened.close()
 
 
-async def _template(server: PostgresServer) -> str:
-    """The name of a migrated database to copy, made when it is first needed."""
-    if not server.has_template:
-        await _execute(server, f"CREATE DATABASE {TEMPLATE}")
+async def _administrator(server: PostgresServer) -> Any:
+    """A connection for the whole session, made with a migrated database to copy when it is first needed."""
+    if server not in _administrators:
+        administrator = _administrators[server] = await asyncpg.connect(server.url())
+        await administrator.execute(f"CREATE DATABASE {TEMPLATE}")
         await (await open_database(server.url(TEMPLATE), SystemClock())).close()
-        server.has_template = True
-    return TEMPLATE
+    return _administrators[server]
 
 
-async def _execute(server: PostgresServer, statement: str) -> None:
-    """Run an administrator's statement."""
-    connection = await asyncpg.connect(server.url())
-    try:
-        await connection.execute(statement)
-    finally:
-        await asyncio.shield(connection.close())
+_administrators: dict[PostgresServer, Any] = {}

@@ -23,6 +23,8 @@ SETTINGS = {
     "max_wal_size": "256MB",
     "log_min_messages": "warning",
 }
+HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off", "jit": "off"}
+"""Settings for a server whose data nobody needs when the machine goes down."""
 
 
 class NoPostgresql(RuntimeError):
@@ -55,10 +57,11 @@ def _installed() -> list[Path]:
 
 
 class PostgresServer:
-    """One server. `start()` and `stop()` may be repeated on the same data; `remove()` ends it for good."""
+    """One server. `start()` and `stop()` may be repeated on the same data; `remove()` ends it for good. A hasty one
+    does not wait for the disk."""
 
-    def __init__(self) -> None:
-        self.has_template = False
+    def __init__(self, *, is_hasty: bool = False) -> None:
+        self._settings = {**SETTINGS, **HASTY} if is_hasty else SETTINGS
         self._binaries = find_binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="halfdoor-postgresql-"))
         self._data = self._folder / "data"
@@ -95,7 +98,7 @@ class PostgresServer:
                 self._process = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [

@@ -6,10 +6,12 @@ server is on the object, so the same flow can be played against either kind.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,17 +28,26 @@ START_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 30
+FIRST_OF_THE_SYSTEM = 32_768
+"""Linux's default (net.ipv4.ip_local_port_range)."""
 
 
 class ServerProblem(Exception):
     """The server could not be installed, started or stopped; the message says what to look at."""
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(neighbours: int = 0) -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on at this moment, nor on as many `neighbours` above it.
+
+    It is none of those that the system itself gives to connections: one of these would sooner or later have the port of
+    a server that is just not running.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, FIRST_OF_THE_SYSTEM - neighbours)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for each in range(port, port + neighbours + 1):
+                stack.enter_context(socket.create_server(("127.0.0.1", each)))
+            return port
 
 
 @dataclass(frozen=True)

@@ -99,11 +99,11 @@ def slapd(folder: Path) -> Iterator[Directory]:
         yield Directory(f"ldap://localhost:{port}", f"ldaps://localhost:{tls_port}", certificate)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def _wait_for(port: int) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

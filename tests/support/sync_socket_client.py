@@ -12,6 +12,8 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 
 from homeserver.sync.socket import PATH
 
+PATIENCE_SECONDS = 60
+
 
 class _Protocol(WebSocketClientProtocol):
     owner: SyncSocketClient
@@ -39,7 +41,7 @@ class SyncSocketClient:
         factory: Any = WebSocketClientFactory(
             f"ws://127.0.0.1:{port}{PATH}{query}", headers=headers, protocols=protocols, reactor=reactor
         )
-        factory.setProtocolOptions(closeHandshakeTimeout=1, openHandshakeTimeout=5)
+        factory.setProtocolOptions(closeHandshakeTimeout=1, openHandshakeTimeout=PATIENCE_SECONDS)
         factory.noisy = False
         self.protocol: Any = None
 
@@ -63,7 +65,7 @@ class SyncSocketClient:
 
     async def hello(self, token: str | None = None, **frame: Any) -> Any:
         """The first frame, and what the server says to it."""
-        assert await asyncio.wait_for(self.opened, 5)
+        assert await asyncio.wait_for(self.opened, PATIENCE_SECONDS)
         if token is not None:
             frame["token"] = token
         self.send(type="hello", **frame)
@@ -71,7 +73,7 @@ class SyncSocketClient:
 
     async def next(self) -> Any:
         """The next frame."""
-        return await asyncio.wait_for(self.frames.get(), 5)
+        return await asyncio.wait_for(self.frames.get(), PATIENCE_SECONDS)
 
     async def delta(self) -> Any:
         """The body of the next delta, acknowledged."""
@@ -82,7 +84,7 @@ class SyncSocketClient:
 
     async def end(self) -> tuple[int | None, str]:
         """How the server closed."""
-        return await asyncio.wait_for(asyncio.shield(self.closed), 5)
+        return await asyncio.wait_for(asyncio.shield(self.closed), PATIENCE_SECONDS)
 
     def cut(self) -> None:
         """The connection is lost without a word."""

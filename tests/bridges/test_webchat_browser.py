@@ -100,7 +100,7 @@ async def test_W06_no_vector_becomes_script_as_text_of_visitor_or_staff(tmp_path
         await page.evaluate(f"{json.dumps(corpus)}.forEach({write})")
         typed = [clean_text(text).strip() for text in corpus]
         said = f"[...{ROOT}.querySelectorAll('.said .m.v .t')].map(e => e.textContent)"
-        await page.wait_for(f"{said}.length === {len(corpus)}", seconds=60)
+        await page.wait_for(f"{said}.length === {len(corpus)}")
         assert await page.evaluate(said) == typed
         await settle()
         (room,) = homeserver.portal_rooms()
@@ -119,11 +119,11 @@ async def test_W06_no_vector_becomes_script_as_text_of_visitor_or_staff(tmp_path
         homeserver.type(room.room_id, MEI)
         await settle()
         staff = f"[...{ROOT}.querySelectorAll('.said .m:not(.v) .t')].length"
-        await page.wait_for(f"{staff} === {len(corpus)}", seconds=60)
+        await page.wait_for(f"{staff} === {len(corpus)}")
         await check_clean(page)
         await page.reload()
         await open_chat(page)
-        await page.wait_for(f"{staff} > 200", seconds=60)
+        await page.wait_for(f"{staff} > 200")
         await check_clean(page)
         assert (
             await page.evaluate("Object.keys(window).filter(k => !window.before.includes(k) && k !== 'before')") == []
@@ -160,7 +160,7 @@ async def test_dropped_connections_lose_and_double_nothing_in_the_browser(tmp_pa
             if number == 12:
                 await page.reload()
                 await open_chat(page)
-        await page.wait_for(f"{ROOT}.querySelectorAll('.said .m').length === {len(visitor) + len(staff)}", seconds=60)
+        await page.wait_for(f"{ROOT}.querySelectorAll('.said .m').length === {len(visitor) + len(staff)}")
         await settle()
         texts = "[...%s.querySelectorAll('.said .m%s .t')].map(e => e.textContent)"
         assert await page.evaluate(texts % (ROOT, ".v")) == visitor

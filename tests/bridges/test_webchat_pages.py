@@ -42,7 +42,7 @@ async def handshake(chat: WebchatBridge, origin: str | None) -> str:
         lines.append(f"Origin: {origin}")
     writer.write("\r\n".join([*lines, "", ""]).encode())
     try:
-        return (await asyncio.wait_for(reader.readline(), 10)).decode().strip()
+        return (await asyncio.wait_for(reader.readline(), 60)).decode().strip()
     finally:
         writer.close()
         await writer.wait_closed()

@@ -352,5 +352,5 @@ async def test_logging_in_for_the_first_time_wakes_those_who_share_a_room(whole_
     waiting = asyncio.ensure_future(alice.sync(timeout=30_000))
     await settle()
     await publish(bob)
-    body = await asyncio.wait_for(waiting, 5)
+    body = await asyncio.wait_for(waiting, 60)
     assert body["device_lists"]["changed"] == [bob.user_id]

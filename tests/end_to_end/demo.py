@@ -24,7 +24,7 @@ from tests.support.server_process import START_TIMEOUT_SECONDS, ServerProcess, f
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAFF_SCRIPT = Path(__file__).with_name("js") / "staff.mjs"
-ANSWER_SECONDS = 90
+ANSWER_SECONDS = 120
 RUNNING = "Halfdoor is running"
 
 ROOT = "document.querySelector('[data-halfdoor]').shadowRoot"
@@ -70,7 +70,7 @@ class DemoServer(ServerProcess):
 
 def demo_server(directory: Path) -> DemoServer:
     """A demo that is not started yet, on two free neighbouring ports."""
-    port = free_port()
+    port = free_port(neighbours=1)
     return DemoServer(
         kind="demo",
         command=[sys.executable, "-m", "homeserver", "demo", "--data-dir", "halfdoor-data", "--port", str(port)],
@@ -166,18 +166,18 @@ class Visitor:
         found: list[str] = await self.page.evaluate(BUBBLES)
         return found
 
-    async def wait_for_texts(self, texts: Sequence[str], seconds: float = 20) -> None:
+    async def wait_for_texts(self, texts: Sequence[str]) -> None:
         """Wait until the widget shows exactly these in this order, each of them taken by the server."""
         wanted = json.dumps(json.dumps(texts, ensure_ascii=False, separators=(",", ":")))
         try:
-            await self.page.wait_for(f"JSON.stringify({BUBBLES}) === {wanted}", seconds)
-            await self.page.wait_for(f"{TAKEN}.length === {len(texts)}", seconds)
+            await self.page.wait_for(f"JSON.stringify({BUBBLES}) === {wanted}")
+            await self.page.wait_for(f"{TAKEN}.length === {len(texts)}")
         except BrowserProblem as problem:
             raise AssertionError(f"the widget shows {await self.texts()} instead of {list(texts)}") from problem
 
-    async def wait_for_count(self, count: int, seconds: float = 60) -> list[str]:
+    async def wait_for_count(self, count: int) -> list[str]:
         """Wait until the server has taken, or sent, so many messages; all that the widget shows then."""
-        await self.page.wait_for(f"{TAKEN}.length >= {count}", seconds)
+        await self.page.wait_for(f"{TAKEN}.length >= {count}")
         return await self.texts()
 
     async def wait_for_typing(self, line: str) -> None:

@@ -97,13 +97,13 @@ class Element:
         for field, text in (("username", name), ("password", password), ("passwordConfirm", password)):
             await self.fill(f"#mx_RegistrationForm_{field}", text)
         await self.click(".mx_Login_submit")
-        await self.press("Skip", seconds=60)  # whom one will chat to
+        await self.press("Skip")  # whom one will chat to
         await self.until("!!document.querySelector('.mx_LeftPanel')")
 
     async def log_in(self, name: str, password: str) -> None:
         """On the pages of the homeserver, to which Element sends whoever logs in."""
         await self.page.go(f"{self._address}#/login")
-        await self.press("Continue", seconds=40)
+        await self.press("Continue")
         await self.fill("input[name=user]", name)
         await self.fill("input[name=password]", password)
         await self.click("form button[type=submit]")
@@ -114,10 +114,10 @@ class Element:
         await self.click("[aria-label='User menu']")
         await self.click("[role=menuitem][aria-label='Sign out']")
         choices = ".mx_Dialog .mx_Dialog_primary, .mx_AuthPage"
-        await self.until(f"!!document.querySelector({json.dumps(choices)})", seconds=40)
+        await self.until(f"!!document.querySelector({json.dumps(choices)})")
         if await self.page.evaluate("!document.querySelector('.mx_AuthPage')"):
             await self.press("I don't want my encrypted messages")
-        await self.until("!!document.querySelector('.mx_AuthPage')", seconds=40)
+        await self.until("!!document.querySelector('.mx_AuthPage')")
 
     async def create_room(self, name: str) -> str:
         """A private room without encryption, so that the server can search it; its id."""
@@ -187,7 +187,7 @@ class Element:
     async def emojis(self) -> list[str]:
         """The seven of a verification, by name."""
         labels = "[...document.querySelectorAll('.mx_VerificationShowSas_emojiSas_label')].map(e => e.innerText)"
-        await self.until(f"{labels}.length === 7", seconds=40)
+        await self.until(f"{labels}.length === 7")
         shown: list[str] = await self.page.evaluate(labels)
         return shown
 
@@ -198,7 +198,7 @@ class Element:
     async def show(self, screen: str) -> None:
         await self.page.evaluate(f"location.hash = {json.dumps(f'#/{screen}')}")
 
-    async def until(self, condition: str, seconds: float = 60.0) -> None:
+    async def until(self, condition: str, seconds: float = 90.0) -> None:
         await self.page.wait_for(condition, seconds)
 
     async def fill(self, selector: str, text: str) -> None:
@@ -212,7 +212,7 @@ class Element:
         await self.until(f"!!document.querySelector({json.dumps(selector)})")
         await self.page.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
-    async def press(self, label: str, seconds: float = 60.0) -> None:
+    async def press(self, label: str, seconds: float = 90.0) -> None:
         """A button by what is written on it."""
         found = (
             f"[...document.querySelectorAll({json.dumps(BUTTONS)})]"

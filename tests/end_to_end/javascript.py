@@ -16,7 +16,7 @@ from typing import Any
 
 FOLDER = Path(__file__).with_name("js")
 NODE_MAJOR = 20
-FLOW_SECONDS = 90
+FLOW_SECONDS = 200
 
 
 def checked_node() -> str:

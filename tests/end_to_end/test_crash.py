@@ -21,15 +21,17 @@ from tests.support.server_process import ServerProblem, free_port
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 
-RESTART_SECONDS = 2.0
+RESTART_SECONDS = 10.0
+"""Of a start among others' work."""
+RESTART_CPU_SECONDS = 2.0
+"""What a start takes of a processor: the work that it is."""
 
 
 def check(report: Report) -> None:
     print(report.text())  # noqa: T201 - pytest shows it when something is wrong, and with -s
     assert not report.problems, report.text()
-    # On a machine that has more to do than processors, starting takes its turn like everything else.
     assert max(report.restarts) < RESTART_SECONDS * max(1.0, report.load)
-    assert max(report.start_cpu) < RESTART_SECONDS
+    assert max(report.start_cpu) < RESTART_CPU_SECONDS
 
 
 async def test_killed_server_keeps_what_it_acknowledged(tmp_path: Path) -> None:
@@ -48,7 +50,7 @@ async def test_killed_server_and_killed_postgresql_keep_what_was_acknowledged(tm
 async def test_killed_server_keeps_what_web_visitors_were_told_is_stored(tmp_path: Path) -> None:
     problems, exchanged = await run_webchat(tmp_path, cycles=5, seed=int(time.time()))
     assert not problems, "\n".join(problems)
-    assert exchanged > 50
+    assert exchanged > 20
 
 
 def remove_databases(directory: Path) -> None:
@@ -60,10 +62,14 @@ async def test_server_killed_again_and_again_during_its_first_start_starts_in_th
     site = {"key": SITE, "origins": [ORIGIN], "staff": ["@mei:halfdoor.test"], "title": "Shop"}
     webchat = {"enabled": True, "port": free_port(), "sites": [site]}
     server = halfdoor(tmp_path, settings={"webchat": webchat})
+    await asyncio.to_thread(server.start)
+    usual = server.start_seconds
+    server.kill()
+    remove_databases(tmp_path)
     killed = 0
     for _ in range(8):
         starting = asyncio.create_task(asyncio.to_thread(server.start))
-        await asyncio.sleep(random.uniform(0.3, 1.5))
+        await asyncio.sleep(random.uniform(0.3, 1.0) * usual)
         process = server.process
         if isinstance(process, subprocess.Popen):
             process.kill()

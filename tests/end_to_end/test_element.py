@@ -74,8 +74,8 @@ async def test_a_second_device_is_verified_by_comparing_emojis(open_element: Ope
     assert status["publicKeysOnDevice"]
     second = await open_element()
     await second.log_in(name, PASSWORD)
-    await second.press("Verify with another device", seconds=60)
-    await first.press("Verify Session", seconds=40)
+    await second.press("Verify with another device")
+    await first.press("Verify Session")
     await second.press("Start")
     assert await first.emojis() == await second.emojis()
     await first.press("They match")

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 FOLDER = Path(__file__).with_name("js")
-FLOW_SECONDS = 60
+FLOW_SECONDS = 200
 Person = Callable[[str], Awaitable[str]]
 
 

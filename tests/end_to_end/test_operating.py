@@ -36,10 +36,10 @@ def make_room(account: Account, server: ServerProcess, name: str) -> str:
     return room_id
 
 
-def test_matrix_bot_sdk_operates_the_server(server: ServerProcess) -> None:
+def test_matrix_bot_sdk_operates_the_server(server: ServerProcess, person: Callable[[str], Account]) -> None:
     node = node_with_library(FOLDER)
-    admin = server.register("botmaster", admin=True)
-    alice = server.register("botfriend")
+    alice = person("botfriend")
+    admin = server.register(f"master-of-{alice.user_id[1:].partition(':')[0]}", admin=True)
     room_id, doomed = make_room(alice, server, "Tearoom"), make_room(alice, server, "Doomed")
     given = {
         "baseUrl": server.base_url,
@@ -50,7 +50,7 @@ def test_matrix_bot_sdk_operates_the_server(server: ServerProcess) -> None:
         "doomedId": doomed,
     }
     result = subprocess.run(
-        [node, "operating.mjs", json.dumps(given)], cwd=FOLDER, capture_output=True, text=True, timeout=90, check=False
+        [node, "operating.mjs", json.dumps(given)], cwd=FOLDER, capture_output=True, text=True, timeout=200, check=False
     )
     assert result.returncode == 0, result.stderr[-3000:]
     facts: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
@@ -87,7 +87,7 @@ def test_commands_operate_the_running_server(
 
     def run(*arguments: str, status: int = 0) -> str:
         command = [sys.executable, "-m", "homeserver", *arguments, "--config", str(config)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
         assert done.returncode == status, done.stderr
         return done.stdout
 

@@ -17,7 +17,7 @@ import pytest
 from tests.support.halfdoor_process import halfdoor
 from tests.support.server_process import Account, ServerProcess
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.end_to_end
 
 CLIENT = "/_matrix/client/v3"
 PATH = "/_matrix/push/v1/notify"
@@ -67,7 +67,7 @@ def open_gateway() -> Iterator[Gateway]:
         gateway.server.server_close()
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

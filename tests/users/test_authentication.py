@@ -26,7 +26,7 @@ async def test_authenticating_a_known_token_takes_microseconds(server: UserServe
         for _ in range(1000):
             await verify(alice.token, address="192.0.2.1", user_agent="test")
         best = min(best, (time.perf_counter() - started) / 1000)
-    assert best < 5e-6
+    assert best < 25e-6, "ten times what it takes"
 
 
 async def test_known_token_asks_the_database_nothing(server: UserServer, monkeypatch: pytest.MonkeyPatch) -> None:

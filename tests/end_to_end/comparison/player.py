@@ -19,7 +19,7 @@ from tests.support.server_process import Account, ServerProcess
 
 V1 = "/_matrix/client/v1"
 V3 = "/_matrix/client/v3"
-UNTIL_SECONDS = 10.0
+UNTIL_SECONDS = 60.0
 UNTIL_PAUSE_SECONDS = 0.1
 ANSWER_TIMEOUT_SECONDS = 60.0
 
@@ -119,7 +119,7 @@ class Player:
     ) -> Any:
         """One step: the answer's JSON. `{}` in the path take the percent-encoded parts; a path not under `/_matrix`
         is one of v3. With `until`, the same request is repeated until its answer is as awaited (for what a server
-        does a moment later), at most ten seconds. `whole` is False where the request asks for less than the
+        does a moment later), at most a minute. `whole` is False where the request asks for less than the
         schema demands (`event_fields`)."""
         target = path if path.startswith("/_") else V3 + path
         target = target.format(*(quote(part, safe="") for part in parts))

@@ -5,7 +5,7 @@ import { client, given, roomOf, seen } from "./client.mjs";
 const CALL_MEMBER = "org.matrix.msc3401.call.member";
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-async function until(condition, seconds = 20) {
+async function until(condition, seconds = 90) {
     for (const end = Date.now() + seconds * 1000; Date.now() < end; await pause(50)) if (condition()) return true;
     return false;
 }

@@ -40,7 +40,7 @@ export async function client(n, options) {
 }
 
 /** Resolves with the arguments of the first emission that `wanted` accepts. */
-export function until(emitter, event, wanted = () => true, seconds = 30) {
+export function until(emitter, event, wanted = () => true, seconds = 90) {
     return new Promise((resolve, reject) => {
         const timer = setTimeout(() => reject(new Error(`no ${event} in ${seconds} s`)), seconds * 1000);
         const listener = (...args) => {
@@ -54,7 +54,7 @@ export function until(emitter, event, wanted = () => true, seconds = 30) {
 }
 
 /** Resolves when `condition()` holds, which is looked at after each of the client's syncs. */
-export async function eventually(made, condition, seconds = 30) {
+export async function eventually(made, condition, seconds = 90) {
     if (condition()) return;
     await until(made, sdk.ClientEvent.Sync, () => condition(), seconds);
 }

@@ -6,7 +6,7 @@ const { SlidingSync } = await import("matrix-js-sdk/lib/sliding-sync.js");
 const STATE = [["m.room.name", ""], ["m.room.create", ""], ["m.room.encryption", ""], ["m.room.member", "$LAZY"], ["m.room.member", "$ME"]];
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-async function until(condition, seconds = 25) {
+async function until(condition, seconds = 90) {
     for (const end = Date.now() + seconds * 1000; Date.now() < end; await pause(50)) if (condition()) return true;
     throw new Error(`not within ${seconds} s: ${condition}`);
 }
@@ -45,9 +45,9 @@ export const sliding = {
             if (n === 2) await ask("cut");
             if (n === 4) await ask("resume");
         }
-        await until(() => bodies(ben, first).at(-1) === sent.at(-1), 45);
+        await until(() => bodies(ben, first).at(-1) === sent.at(-1));
         slidingSync.modifyRoomSubscriptions(new Set([first]));
-        await until(() => new Set(bodies(ben, first)).size === sent.length, 45);
+        await until(() => new Set(bodies(ben, first)).size === sent.length);
         await ann.sendTyping(first, true, 20000);
         const typed = await until(() => ben.getRoom(first).getMember(given.people[0].userId)?.typing);
         const unread = ben.getRoom(first).getUnreadNotificationCount("total");

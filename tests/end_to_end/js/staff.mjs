@@ -71,7 +71,7 @@ const deeds = {
     /** The n-th invitation of this session, as soon as it is there: its room, name and who invites. */
     async invitation({ known }) {
         const fresh = () => rooms("invite").find((room) => !known.includes(room.roomId));
-        await eventually(me, fresh, 60);
+        await eventually(me, fresh);
         const room = fresh();
         return { room: room.roomId, name: room.name, from: room.getDMInviter() };
     },
@@ -86,7 +86,7 @@ const deeds = {
     },
     /** What is shown in the room once it has as many messages as that, or as it is after a while. */
     async shown({ room, count }) {
-        for (const end = Date.now() + 30000; Date.now() < end; ) {
+        for (const end = Date.now() + 90000; Date.now() < end; ) {
             const found = await shown(room);
             if (found.length >= count) return found;
             await until(me, sdk.ClientEvent.Sync, () => true, 10).catch(() => {});
@@ -114,4 +114,5 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     }
 }
 me.stopClient();
-process.exit(0);
+// The end of the process does not wait for a pipe: only when it has taken everything may the process go.
+process.stdout.write("", () => process.exit(0));

@@ -12,7 +12,7 @@ from typing import Any, Final
 from homeserver.protocol import canonical_json
 from homeserver.protocol.errors import BadJson, TooLarge
 from homeserver.protocol.events import Event
-from homeserver.protocol.hashes import has_valid_content_hash
+from homeserver.protocol.hashes import event_id_from_reference, has_valid_content_hash, reference_bytes
 from homeserver.protocol.identifiers import MAX_ID_BYTES, is_hash_id, is_server_name, is_user_id
 from homeserver.protocol.redaction import redact
 from homeserver.protocol.room_versions import RoomVersion
@@ -34,14 +34,23 @@ def parse_event(pdu: Any, version: RoomVersion) -> Event:
     the result is the redacted event, which has the same id (A18). Signatures are for the caller to check, on the
     result. Raises BadJson or TooLarge, and nothing else whatever `pdu` is.
     """
+    return parse_signed_event(pdu, version)[0]
+
+
+def parse_signed_event(pdu: Any, version: RoomVersion) -> tuple[Event, bytes]:
+    """`parse_event`, with the bytes that the signatures of the event cover, which its id is made of too."""
     if not isinstance(pdu, dict):
         raise BadJson("An event must be a JSON object")
     if "unsigned" in pdu:
         pdu = {key: value for key, value in pdu.items() if key != "unsigned"}
     check_format(pdu, version)
-    if not has_valid_content_hash(pdu):
+    checked = version.strict_canonical_json
+    if not has_valid_content_hash(pdu, checked=checked):
         pdu = redact(pdu, version)
-    return Event(pdu, version)
+    reference = reference_bytes(pdu, version, checked=checked)
+    if version.event_id_format == "explicit":
+        return Event(pdu, version), reference
+    return Event(pdu, version, event_id_from_reference(reference, version)), reference
 
 
 def check_format(pdu: dict[str, Any], version: RoomVersion) -> None:

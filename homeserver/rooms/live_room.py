@@ -112,6 +112,13 @@ class LiveRoom:
         known = frozenset(self.servers)
         return known if self.partial is None else known | self.partial.servers
 
+    def servers_to_ask(self) -> list[str]:
+        """The servers in the room, those with the most users first; and first of all who let us in, of late."""
+        known = sorted(self.servers, key=lambda name: -self.servers[name])
+        if self.partial is None:
+            return known
+        return list(dict.fromkeys((self.partial.resident, *known, *sorted(self.partial.servers))))
+
     def joined_members(self) -> Iterator[str]:
         return (user_id for user_id, membership in self.members.items() if membership == "join")
 

@@ -15,8 +15,10 @@ from homeserver.protocol.redaction import redact
 from homeserver.protocol.relations import NO_RELATION, relation_of
 from homeserver.protocol.sticky_events import STICKY_FIELD
 from homeserver.rooms.live_room import MEMBER, Head, LiveRoom, LiveRooms, head_of, membership_of
+from homeserver.rooms.places import Place
 from homeserver.rooms.sticky_events import StickyEvents
 from homeserver.storage.database import Transaction
+from homeserver.storage.event_graph import EventGraphStore
 from homeserver.storage.events import EventStore, StoredEvent
 from homeserver.storage.rooms import Membership, RoomStore
 from homeserver.stream import Change, Stream
@@ -28,7 +30,8 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Prepared:
-    """A signed and authorised event, ready to be written. `heads`: the room's forward extremities with it."""
+    """A signed and authorised event, ready to be written. `heads`: the room's forward extremities with it. `place`: the
+    state before it, where it does not stand on all of the room's newest events; it is no state event then."""
 
     event: Event
     text: str
@@ -38,6 +41,7 @@ class Prepared:
     relates_to: str | None
     relation: str | None
     heads: list[Head]
+    place: Place | None = None
 
     @classmethod
     def of(
@@ -46,6 +50,8 @@ class Prepared:
         transaction_key: str | None = None,
         replaces: Event | None = None,
         redaction_target: StoredEvent | None = None,
+        *,
+        place: Place | None = None,
     ) -> Prepared:
         """Encode `event` for storage. Raises TooLarge beyond 65,536 bytes (A19)."""
         text = _encoded(event)
@@ -59,6 +65,7 @@ class Prepared:
             relation.event_id,
             relation.rel_type,
             [],
+            place,
         )
 
     def encode_again(self) -> None:
@@ -82,6 +89,7 @@ class Persistence:
         rooms: LiveRooms,
         events: EventStore,
         store: RoomStore,
+        graph: EventGraphStore,
         sticky: StickyEvents,
         stream: Stream,
         notifier: Notifier,
@@ -89,6 +97,7 @@ class Persistence:
         self._rooms = rooms
         self._events = events
         self._store = store
+        self._graph = graph
         self._sticky = sticky
         self._stream = stream
         self._notifier = notifier
@@ -98,6 +107,7 @@ class Persistence:
     ) -> list[StoredEvent]:
         """Write `prepared`, which stand one on the other on the room's draft head; runs inside a write job."""
         written: list[StoredEvent] = []
+        groups: dict[int, int] = {}
         for item in prepared:
             event = item.event
             stored = StoredEvent(
@@ -111,7 +121,10 @@ class Persistence:
                 self._store.add_room(
                     txn, room.room_id, room.version.identifier, room.creator, [head_of(event)], stored.position
                 )
-            self._events.add_event(txn, stored, item.text, relates_to=item.relates_to, relation=item.relation)
+            group = None if item.place is None else self._write_place(txn, stored, item.place, groups)
+            self._events.add_event(
+                txn, stored, item.text, state_group=group, relates_to=item.relates_to, relation=item.relation
+            )
             await self.note_sticky(txn, stored)
             if event.state_key is not None:
                 self._store.set_state(txn, room.room_id, event.key, event.event_id, stored.position)
@@ -126,6 +139,20 @@ class Persistence:
         ]
         txn.on_commit(lambda: self._committed(room, prepared, written, redactions, heads, new=new))
         return written
+
+    def _write_place(self, txn: Transaction, stored: StoredEvent, place: Place, groups: dict[int, int]) -> int:
+        """Where the state before an event on a branch is stored. `groups`: by place, what this job has stored."""
+        self._graph.remove_unknown(txn, stored.event.room_id, stored.event_id)
+        group = place.group or groups.get(id(place))
+        if group is None:
+            group = groups[id(place)] = stored.position
+            self._graph.add_branch_state(txn, stored.event.room_id, group, place.state)
+
+            def committed() -> None:
+                place.group = group
+
+            txn.on_commit(committed)
+        return group
 
     async def note_sticky(self, txn: Transaction, stored: StoredEvent) -> None:
         """Keep the event at hand if it is sticky (MSC4354)."""

@@ -123,6 +123,7 @@ class ReceivedEvents:
                 room.remove_state(key)
             else:
                 room.set_state(key, now)
+            room.state_changed_at = stored.position
             if now is not stored:
                 room.resolved_at = stored.position
         if stored.event.state_key is not None and stored.event.key not in changed:

@@ -136,7 +136,13 @@ class Receiver:
         Raises UnknownEvents when predecessors or auth events are not here (they are to be brought first), NotInRoom
         when the room is not known, Unavailable.
         """
-        return await (await self._begin(event, state_before, guess=guess))
+        async with self.alone(event.room_id):
+            if state_before is not None or guess:
+                return await self._judge(event, state_before, guess=guess)
+            (outcome,) = await self._receive_in_room(event.room_id, [event])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     async def receive_all(self, events: Sequence[Event]) -> list[Outcome | Exception]:
         """Several events in order, committed together as far as they follow each other; what one raised is given in its
@@ -172,6 +178,9 @@ class Receiver:
         if known is not None and known.status not in WITHOUT_A_PLACE:
             return [Known(known.status)]
         room = await self._rooms.get(event.room_id)
+        if room.is_held:
+            await room.released()
+            return []
         drafted: list[Prepared] = []
         for following in arrivals.events[at:]:
             try:
@@ -191,25 +200,17 @@ class Receiver:
         if drafted:
             try:
                 return [Accepted(stored) for stored in await self._write_drafts(room, drafted)]
-            except _Stale:
-                pass
-            except Exception:
-                if len(drafted) == 1:
-                    raise
-                arrivals.one_by_one = True
-            arrivals.drafted.clear()
-            return []
-        outcome = await self._judge(event, None)
+            except Exception as error:
+                arrivals.drafted.difference_update(item.event.event_id for item in drafted)
+                if not isinstance(error, _Stale):
+                    if len(drafted) == 1:
+                        raise
+                    arrivals.one_by_one = True
+                    return []
+        outcome = await self._judge(event, None, guess=False)
         if event.type == "m.room.redaction":
             await self._runs.note_redaction(room, arrivals)
         return [outcome]
-
-    async def _begin(
-        self, event: Event, state_before: Mapping[StateKey, str] | None, *, guess: bool = False
-    ) -> Awaitable[Outcome]:
-        """Judge an event and draft it. The result is to be awaited until it is committed."""
-        async with self.alone(event.room_id):
-            return await self._judge(event, state_before, guess=guess)
 
     @asynccontextmanager
     async def alone(self, room_id: str) -> AsyncIterator[None]:
@@ -224,9 +225,7 @@ class Receiver:
             if not self._waiting[room_id]:
                 del self._waiting[room_id], self._locks[room_id]
 
-    async def _judge(
-        self, event: Event, state_before: Mapping[StateKey, str] | None, *, guess: bool
-    ) -> Awaitable[Outcome]:
+    async def _judge(self, event: Event, state_before: Mapping[StateKey, str] | None, *, guess: bool) -> Outcome:
         unwanted: str | None = None
         for _ in range(MAX_ATTEMPTS):
             room = await self._rooms.get(event.room_id)

@@ -100,6 +100,19 @@ class EventGraphStore:
             (room_id, redacts, event_id),
         )
 
+    async def list_awaited_by_redactions(self, room_id: str, event_ids: Sequence[str]) -> set[str]:
+        """Those of the events whose redactions came before them."""
+        found: set[str] = set()
+        for start in range(0, len(event_ids), IN_A_QUERY):
+            part = event_ids[start : start + IN_A_QUERY]
+            rows = await self._db.fetch_all(
+                f"SELECT redacts FROM waiting_redactions WHERE redacts IN ({', '.join('?' * len(part))})"
+                " AND room_id = ?",
+                (*part, room_id),
+            )
+            found.update(row[0] for row in rows)
+        return found
+
     async def list_waiting_redactions(self, room_id: str, redacts: str) -> list[str]:
         """The redactions of an event that came before it."""
         rows = await self._db.fetch_all(

@@ -6,14 +6,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from federation.keyring import Keyring
 from homeserver.protocol.errors import BadJson, MatrixError
-from homeserver.protocol.event_format import parse_event
+from homeserver.protocol.event_format import parse_signed_event
 from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import is_server_name
 from homeserver.protocol.room_versions import RoomVersion
 
+KEYS_AT_ONCE: Final = 50
+
+
+class _Signed(msgspec.Struct):
+    """Who signed an event, with which keys."""
+
+    signatures: dict[str, dict[str, msgspec.Raw]] = {}
+
+
+_read_signatures = msgspec.json.Decoder(_Signed).decode
 _log = logging.getLogger("federation.events")
 
 
@@ -29,13 +42,32 @@ class EventChecks:
         1. "Is a valid event, otherwise it is dropped." 2. "Passes signature checks, otherwise it is dropped."
         3. "Passes hash checks, otherwise it is redacted before being processed further."
         """
-        event = parse_event(pdu, version)
+        event, reference = parse_signed_event(pdu, version)
         if event.room_id != room_id:
             raise BadJson("The event is of another room")
         if "\0" in event.type or "\0" in (event.state_key or "") or "\0" in event.sender:
             raise BadJson("The event has U+0000 in a name, which cannot be kept")
-        await self._keyring.check_event(event)
+        await self._keyring.check_event(event, reference)
         return event
+
+    async def prepare_keys(self, pdus: Iterable[msgspec.Raw]) -> None:
+        """Fetch the keys that many events are signed with, each server's once and some servers at a time."""
+        signed: dict[str, set[str]] = {}
+        for index, raw in enumerate(pdus):
+            try:
+                for name, by_key in _read_signatures(raw).signatures.items():
+                    signed.setdefault(name, set()).update(list(by_key)[:10])
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if index % 500 == 0:
+                await asyncio.sleep(0)
+        turns = asyncio.Semaphore(KEYS_AT_ONCE)
+
+        async def fetch(name: str, key_ids: set[str]) -> None:
+            async with turns:
+                await self._keyring.prepare(name, key_ids)
+
+        await asyncio.gather(*(fetch(name, key_ids) for name, key_ids in signed.items() if is_server_name(name)))
 
     async def check_all(self, pdus: Iterable[Any], version: RoomVersion, room_id: str) -> list[Event]:
         """Those of the PDUs that pass; each falls by itself (A20)."""

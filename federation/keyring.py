@@ -14,6 +14,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -100,10 +101,11 @@ class Keyring:
         """A key that is valid now. Raises NoKey."""
         return await self._key(server_name, key_id, self._clock.now_ms(), strict=True)
 
-    async def check_event(self, event: Event) -> None:
+    async def check_event(self, event: Event, reference: bytes | None = None) -> None:
         """Check the signatures of every server that must have signed an event. Raises InvalidSignature, NoKey.
 
-        "The signing key used must be valid at the time the event was signed", since room version 5.
+        "The signing key used must be valid at the time the event was signed", since room version 5. `reference`: the
+        event's `reference_bytes`, where they are at hand.
         """
         version = event.room_version
         for signer in required_signers(event):
@@ -114,7 +116,7 @@ class Keyring:
             for key_id in list(signatures)[:10]:
                 try:
                     key = await self._key(signer, key_id, event.origin_server_ts, strict=version.enforces_key_validity)
-                    verify_event(event.pdu, version, signer, key)
+                    verify_event(event.pdu, version, signer, key, reference)
                 except MatrixError as error:
                     failure = error
                 else:
@@ -146,6 +148,15 @@ class Keyring:
                 raise NoKey(f"{key_id} is no key of this server")
             return old
         return own
+
+    async def prepare(self, server_name: str, key_ids: Collection[str]) -> None:
+        """Have these keys at hand, if they can be had."""
+        if server_name == self._own_name:
+            return
+        known = await self._keys_of(server_name)
+        missing = next((key_id for key_id in key_ids if key_id not in known and _KEY_ID.fullmatch(key_id)), None)
+        if missing is not None:
+            await self._fetch(server_name, missing)
 
     async def find_published(self, server_name: str, wanted: Mapping[str, int | None]) -> dict[str, Any] | None:
         """What another server itself has published and signed, for us as a notary; None when we do not have it.
@@ -303,6 +314,7 @@ def _read_key(server_name: str, key_id: Any, said: Any, valid_until: int, *, is_
     return ServerKey(server_name, key_id, encode_base64(raw), valid_until, is_old)
 
 
+@lru_cache(KEPT_SERVERS)
 def _verify_key(key: ServerKey) -> VerifyKey:
     return decode_verify_key_bytes(key.key_id, decode_base64(key.verify_key))
 

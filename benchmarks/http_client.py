@@ -93,8 +93,11 @@ class HttpClient:
         self.port = port
         self._exchange: _Exchange | None = None
 
-    async def request(self, method: str, path: str, body: bytes = b"", token: str = "") -> Answer:
-        """Raises NoAnswer when the server closes the connection before its answer is whole."""
+    async def request(
+        self, method: str, path: str, body: bytes = b"", token: str = "", *, authorization: str = ""
+    ) -> Answer:
+        """`token` is a user's, `authorization` a whole header. Raises NoAnswer when the server closes the connection
+        before its answer is whole."""
         exchange = self._exchange
         is_reused = exchange is not None and exchange.transport is not None and not exchange.transport.is_closing()
         if exchange is None or not is_reused:
@@ -102,8 +105,9 @@ class HttpClient:
             self._exchange = exchange
         assert exchange.transport is not None
         exchange.answer = asyncio.get_running_loop().create_future()
-        authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{authorization}Content-Length: {len(body)}"
+        said = authorization or (f"Bearer {token}" if token else "")
+        header = f"Authorization: {said}\r\n" if said else ""
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{header}Content-Length: {len(body)}"
         exchange.transport.write(head.encode() + b"\r\nContent-Type: application/json\r\n\r\n" + body)
         try:
             return await exchange.answer
@@ -112,7 +116,7 @@ class HttpClient:
                 raise
         # A server that was stopped for its rival's turn closes what was idle meanwhile, as the request arrives.
         self._exchange = None
-        return await self.request(method, path, body, token)
+        return await self.request(method, path, body, token, authorization=authorization)
 
     def close(self) -> None:
         if self._exchange is not None and self._exchange.transport is not None:

@@ -51,8 +51,10 @@ class Person:
         room_id: str = (await self.call("POST", "/createRoom", body))["room_id"]
         return room_id
 
-    async def join(self, room_id: str) -> None:
-        await self.raw("POST", f"/join/{quote(room_id)}", b"{}")
+    async def join(self, room_id: str, *, via: str = "") -> None:
+        """`via`: the server that the room is on, if it is another."""
+        query = f"?via={quote(via)}&server_name={quote(via)}" if via else ""
+        await self.raw("POST", f"/join/{quote(room_id)}{query}", b"{}")
 
     async def send(self, room_id: str, text: str) -> None:
         """One text message."""

@@ -11,17 +11,52 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.halfdoor_process import halfdoor
 from tests.support.postgresql import PostgresServer, find_binaries
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, free_port
 from tests.support.synapse import synapse
 
 SERVER_CORE = 0
 LOAD_CORE = 1
 KINDS = {"halfdoor": halfdoor, "synapse": synapse}
 # Synapse's configuration of the tests logs warnings only; Halfdoor must not get another task.
-SETTINGS = {"halfdoor": {"logging": {"level": "warning"}}, "synapse": {}}
+SETTINGS: dict[str, dict[str, Any]] = {"halfdoor": {"logging": {"level": "warning"}}, "synapse": {}}
+
+
+def federation_settings(port: int, certificate: Path) -> dict[str, dict[str, Any]]:
+    """What is added where servers are open to others: each answers them at its clients' port, trusts a certificate of
+    this benchmark, may reach servers on this machine, and limits nobody."""
+    local = ["127.0.0.0/8", "::1/128"]
+    return {
+        "halfdoor": {
+            "listeners": [{"host": "127.0.0.1", "port": port, "apis": ["client", "admin", "federation"]}],
+            "federation": {"enabled": True},
+            "outbound": {"allowed_networks": local},
+        },
+        "synapse": {
+            "listeners": [
+                {
+                    "port": port,
+                    "bind_addresses": ["127.0.0.1"],
+                    "type": "http",
+                    "resources": [{"names": ["client", "federation"], "compress": False}],
+                }
+            ],
+            "federation_custom_ca_list": [str(certificate)],
+            "federation_domain_whitelist": None,
+            "ip_range_blacklist": [],
+            "ip_range_whitelist": local,
+            "rc_federation": {
+                "window_size": 1,
+                "sleep_limit": 1_000_000,
+                "sleep_delay": 1,
+                "reject_limit": 1_000_000,
+                "concurrent": 1_000,
+            },
+        },
+    }
 
 
 @dataclass
@@ -49,8 +84,10 @@ class Contestant:
 
 
 @contextlib.contextmanager
-def contestants(kinds: list[str], database: str) -> Iterator[list[Contestant]]:
-    """The servers on that database (`sqlite` or `postgresql`), started one after another and put to sleep."""
+def contestants(kinds: list[str], database: str, certificate: Path | None = None) -> Iterator[list[Contestant]]:
+    """The servers on that database (`sqlite` or `postgresql`), started one after another and put to sleep.
+
+    `certificate`: they are open to other servers, and trust who has this."""
     with contextlib.ExitStack() as stack:
         postgresql = stack.enter_context(postgresql_on_server_core()) if database == "postgresql" else None
         taking_part = []
@@ -58,7 +95,12 @@ def contestants(kinds: list[str], database: str) -> Iterator[list[Contestant]]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"halfdoor-benchmark-{kind}-")))
             url = "sqlite" if postgresql is None else make_database(postgresql, kind)
             pinned = ["taskset", "-c", str(SERVER_CORE)]
-            process = KINDS[kind](folder, database=url, settings=SETTINGS[kind], command_prefix=pinned)
+            port, settings, environment = free_port(), SETTINGS[kind], {}
+            if certificate is not None:
+                settings = {**settings, **federation_settings(port, certificate)[kind]}
+                environment = {"SSL_CERT_FILE": str(certificate)}
+            process = KINDS[kind](folder, database=url, port=port, settings=settings, command_prefix=pinned)
+            process.environment = {**process.environment, **environment}
             contestant = Contestant(kind, process)
             stack.callback(contestant.stop)
             process.start()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from benchmarks.elsewhere import Elsewhere
 from benchmarks.person import Person, register
 
 MEMBERS = 60
@@ -23,6 +25,9 @@ class Town:
     pid: int
     port: int
     shared_secret: str
+    server_name: str = ""
+    tls: tuple[Path, Path] | None = None
+    """Certificate and key that the server trusts, for the servers elsewhere."""
     people: list[Person] = field(default_factory=list)
     """MEMBERS people; the first WRITERS of them write."""
     shared_room: str = ""
@@ -38,6 +43,32 @@ class Town:
     """Is in MANY_ROOMS rooms."""
     many_rooms: list[str] = field(default_factory=list)
     rooms_made: int = 0
+    elsewheres: list[Elsewhere] = field(default_factory=list)
+    newcomers: int = 0
+
+    @property
+    def reader(self) -> Person:
+        """Who reads what comes from elsewhere."""
+        return self.people[0]
+
+    async def settle_federated(self) -> None:
+        """Make what the work between servers needs."""
+        self.people = [await self._register("reader")]
+
+    async def open_elsewhere(self, names: int) -> Elsewhere:
+        """Other servers, whose keys nobody knows yet; they stay until the end, lest they be looked for in vain."""
+        assert self.tls is not None
+        elsewhere = await Elsewhere.open(*self.tls, names=names)
+        self.elsewheres.append(elsewhere)
+        return elsewhere
+
+    async def newcomer(self) -> Person:
+        self.newcomers += 1
+        return await self._register(f"newcomer{self.newcomers}")
+
+    def close(self) -> None:
+        for elsewhere in self.elsewheres:
+            elsewhere.close()
 
     @property
     def writers(self) -> list[Person]:

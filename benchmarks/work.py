@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from benchmarks import abroad
 from benchmarks.machine import cpu_seconds, wait_until_idle
 from benchmarks.person import Person
 from benchmarks.town import BIG_ACCOUNT_ROOMS, WRITERS, Town, at_once
@@ -243,6 +244,26 @@ class Case:
     measure: Callable[[Town], Awaitable[float]]
     bar: float | None = None
     """How many times better than Synapse's Halfdoor's must be."""
+    federated: bool = False
+    """Whether it is played on servers that are open to others."""
+
+
+def abroad_cases() -> list[Case]:
+    """The work between servers."""
+
+    def case(
+        name: str, title: str, unit: str, measure: Callable[[Town], Awaitable[float]], bar: float | None = None
+    ) -> Case:
+        return Case(name, title, unit, unit == "/s", measure, bar, federated=True)
+
+    return [
+        case("inbound", "events of another server, 50 a transaction", "/s", abroad.inbound, 8),
+        case("inbound4", "the same of 4 servers with a room each", "/s", abroad.inbound4, 8),
+        case("branches", "events of 4 servers at once in one room", "/s", abroad.inbound_branches),
+        case("resolution", "a branch of a fork of 1,000 conflicted events", "s", abroad.resolution),
+        case("join5000", "join of a room of 5,000, until a message is there", "s", abroad.join_big, 5),
+        case("join5000_whole", "the same, where the whole state is told at once", "s", abroad.join_big_whole),
+    ]
 
 
 CASES = [
@@ -258,4 +279,5 @@ CASES = [
     Case("sliding", "sliding sync, first 20 of 1,000 rooms", "ms", False, sliding),
     Case("incremental_sync", "incremental sync, 150 rooms", "ms", False, incremental_sync),
     Case("pagination", "page of 100 messages", "ms", False, pagination),
+    *abroad_cases(),
 ]

@@ -245,11 +245,12 @@ class RemoteDeviceLists:
             server = domain_of(user_id)
             if due > now:
                 later.append(due)
-            elif len(self._running) < AT_ONCE and of_server.get(server, 0) < AT_ONCE_OF_A_SERVER:
-                if user_id not in self._running:
-                    of_server[server] = of_server.get(server, 0) + 1
-                    del self._waiting[user_id]
-                    self._running[user_id] = asyncio.ensure_future(self._fetch(user_id))
+            elif user_id in self._running or len(self._running) >= AT_ONCE:
+                continue  # whichever ends next comes here again
+            elif of_server.get(server, 0) < AT_ONCE_OF_A_SERVER:
+                of_server[server] = of_server.get(server, 0) + 1
+                del self._waiting[user_id]
+                self._running[user_id] = asyncio.ensure_future(self._fetch(user_id))
         if later:
             self._timer = self._clock.call_later(max(min(later) - now, 1) / 1000, self._begin_due)
 

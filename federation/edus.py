@@ -45,7 +45,9 @@ class IncomingEdus:
         room = await self._rooms.live.find(room_id) if isinstance(room_id, str) else None
         if room is None or not acl_of(room).allows(origin):
             raise Forbidden("Not in that room")
-        await self._rooms.typing.set_typing(user_id, room.room_id, typing=said.get("typing") is True, timeout_ms=TYPING_MS)
+        await self._rooms.typing.set_typing(
+            user_id, room.room_id, typing=said.get("typing") is True, timeout_ms=TYPING_MS
+        )
 
     async def _receipt(self, origin: str, content: Any) -> None:
         for room_id, by_type in _object(content).items():

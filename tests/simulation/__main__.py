@@ -1,0 +1,56 @@
+"""`python -m tests.simulation --seeds A:B` runs seeds by hand; with `--trace` it tells what happens in one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections import Counter
+
+from tests.simulation.world import Failed, World, run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", default="0:300", help="A:B runs A to B-1; a single number runs that one")
+    parser.add_argument("--trace", action="store_true", help="print everything that happens")
+    parser.add_argument("--digests", action="store_true", help="print of each seed what its trace comes to")
+    options = parser.parse_args()
+    first, colon, last = options.seeds.partition(":")
+    seeds = range(int(first), int(last) if colon else int(first) + 1)
+    failed: list[int] = []
+    totals: Counter[str] = Counter()
+    began = time.perf_counter()
+
+    def see(world: World) -> None:
+        totals.update(world.counts)
+        totals["acknowledged"] += len(world.acknowledged)
+        if options.digests:
+            print(world.seed, world.digest)
+        if options.trace:
+            print("\n".join(world.trace), f"digest {world.digest}", sep="\n")
+
+    for seed in seeds:
+        try:
+            run(seed, see)
+        except Failed as error:
+            failed.append(seed)
+            print(error, flush=True)
+        except Exception:
+            failed.append(seed)
+            print(f"seed {seed}:", traceback.format_exc(), flush=True)
+        if seed % 500 == 499:
+            print(f"... {seed + 1}: {len(failed)} failed, {time.perf_counter() - began:.0f} s", flush=True)
+    seconds = time.perf_counter() - began
+    print(f"{len(seeds)} seeds, {len(failed)} failed, {seconds:.1f} s, {seconds / len(seeds):.3f} s each")
+    print(", ".join(f"{what} {count}" for what, count in sorted(totals.items())))
+    if failed:
+        print("failed:", *failed)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    os.nice(10)
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""What must hold in a room when quiet has come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from homeserver.protocol.events import Event
+from homeserver.protocol.room_versions import ROOM_VERSIONS
+from homeserver.storage.events import ACCEPTED, FOR_GOOD_REJECTED, WITHOUT_A_PLACE
+from tests.support.simulated_server import SimulatedServer
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Room, World
+
+
+@dataclass
+class View:
+    """What a server takes a room for. `events`: (status, event) by id, `joins`: those by which it came in."""
+
+    state: dict[tuple[str, str], str]
+    heads: list[str]
+    members: dict[str, str]
+    servers: frozenset[str]
+    events: dict[str, tuple[int, Event]]
+    unknown: list[tuple[str, str]]
+
+
+async def check_rooms(world: World) -> list[str]:
+    """What does not hold."""
+    problems: list[str] = []
+    for room in world.rooms:
+        views: dict[str, View] = {}
+        for server in world.servers.values():
+            view, found = await _view(server, room)
+            problems += found
+            if view is not None:
+                views[server.name] = view
+        problems += [f"{room.room_id} (version {room.version}): {one}" for one in _compare(world, room, views)]
+    return problems
+
+
+async def check_whispers(world: World) -> list[str]:
+    """Every message between devices has arrived, and none twice."""
+    problems: list[str] = []
+    for server in world.servers.values():
+        for user in server.tokens:
+            heard: list[str] = []
+            since: dict[str, str] = {}
+            while True:
+                answer = await server.request(user, "GET", "/sync", filter='{"room":{"rooms":[]}}', **since)
+                assert answer is not None
+                events = answer.json.get("to_device", {}).get("events", [])
+                if not events:
+                    break
+                heard += [event["content"]["name"] for event in events]
+                since = {"since": answer.json["next_batch"]}
+            sent = [name for name, target in world.whispers.items() if target == user]
+            problems += [f"{user} has never heard {name!r}" for name in sent if name not in heard]
+            problems += [f"{user} has heard {name!r} twice" for name in {*heard} if heard.count(name) > 1]
+    return problems
+
+
+async def _view(server: SimulatedServer, room: Room) -> tuple[View | None, list[str]]:
+    """A server's view, and where its memory is not what its database says."""
+    rooms, db = server.homeserver.rooms, server.homeserver.db
+    version = ROOM_VERSIONS[room.version]
+    live = await server.process.run(rooms.live.find(room.room_id))
+    if live is None:
+        return None, []
+    rows = await db.fetch_all("SELECT event_id, status, json FROM events WHERE room_id = ?", (room.room_id,))
+    view = View(
+        dict(live.state_ids),
+        sorted(head.event_id for head in live.extremities),
+        {user: membership for user, membership in sorted(live.members.items()) if membership != "leave"},
+        frozenset(live.servers),
+        {row[0]: (row[1], Event(json.loads(row[2]), version, row[0])) for row in rows},
+        await rooms.graph.list_unknown(room.room_id),
+    )
+    problems: list[str] = []
+    stored_state = dict(await rooms.store.list_state_ids(room.room_id))
+    if stored_state != view.state:
+        problems.append(f"{server.name} remembers another state than it stored: {_difference(view.state, stored_state)}")
+    row = await rooms.store.find_room(room.room_id)
+    assert row is not None
+    if sorted(head[0] for head in row[2]) != view.heads:
+        problems.append(f"{server.name} remembers other extremities than it stored")
+    stored = {one.user_id: one.membership for one in await rooms.store.list_members(room.room_id)}
+    if {user: one for user, one in sorted(stored.items()) if one != "leave"} != view.members:
+        problems.append(f"{server.name} remembers other members than it stored")
+    for key, event_id in view.state.items():
+        if event_id not in view.events:
+            problems.append(f"{server.name} has no event for its state at {key}")
+    return view, problems
+
+
+def _compare(world: World, room: Room, views: dict[str, View]) -> Iterable[str]:
+    claiming = [name for name, view in views.items() if name in view.servers]
+    inside = [name for name in claiming if all(name in views[other].servers for other in claiming)]
+    world.count("rooms")
+    world.count("claiming", len(claiming))
+    world.count("inside", len(inside))
+    for one in world.acknowledged:
+        if one.room_id == room.room_id:
+            status = views[one.server].events.get(one.event_id, (None, None))[0] if one.server in views else None
+            if status != ACCEPTED:
+                yield f"{one.server} has acknowledged {one.event_id} ({one.what}), and its status there is {status}"
+    if not inside:
+        return
+    first = inside[0]
+    for name in inside[1:]:
+        if views[name].state != views[first].state:
+            yield f"states of {first} and {name} differ: {_difference(views[first].state, views[name].state)}"
+        if views[name].heads != views[first].heads:
+            yield f"extremities of {first} and {name} differ: {views[first].heads} {views[name].heads}"
+        if views[name].members != views[first].members:
+            yield f"members of {first} and {name} differ: {views[first].members} {views[name].members}"
+    graph: dict[str, Event] = {}
+    for name in inside:
+        graph.update((event_id, event) for event_id, (_, event) in views[name].events.items())
+    line = _past(graph, {head for name in inside for head in views[name].heads})
+    for name in inside:
+        yield from _missing(room, name, views[name], graph, line)
+    for event_id in line:
+        rejected = [n for n in inside if (found := views[n].events.get(event_id)) and found[0] in FOR_GOOD_REJECTED]
+        accepted = [n for n in inside if (found := views[n].events.get(event_id)) and found[0] == ACCEPTED]
+        if rejected and accepted:
+            yield f"{event_id} ({graph[event_id].type}) is rejected by {rejected} and accepted by {accepted}"
+    for one in world.acknowledged:
+        if one.room_id == room.room_id and one.server in inside and one.event_id not in line:
+            yield f"{one.event_id} ({one.what}), acknowledged by {one.server}, is not in the room's line"
+
+
+def _missing(room: Room, name: str, view: View, graph: dict[str, Event], line: set[str]) -> Iterable[str]:
+    """What a server should have and has not: all of the line that is not of before it came in."""
+    joins = {named_by for _, named_by in view.unknown}
+    earlier = _past(graph, {before for join in joins if join in graph for before in graph[join].prev_events})
+    for event_id in sorted(line - earlier):
+        found = view.events.get(event_id)
+        if found is None or found[0] in WITHOUT_A_PLACE:
+            event = graph.get(event_id)
+            what = "whose event nobody has" if event is None else f"{event.type} of {event.sender}"
+            yield f"{name} has not {event_id} ({what}, depth {event.depth if event else '?'})"
+    for join in joins:
+        event = graph.get(join)
+        if event is None or event.type != "m.room.member" or not event.sender.endswith(f":{name}"):
+            yield f"{name} does not know what is before {join}, which is no join of its own"
+
+
+def _past(graph: dict[str, Event], start: set[str]) -> set[str]:
+    """Events and all that comes before them."""
+    found: set[str] = set()
+    waiting = [*start]
+    while waiting:
+        event_id = waiting.pop()
+        if event_id not in found:
+            found.add(event_id)
+            if event_id in graph:
+                waiting += graph[event_id].prev_events
+    return found
+
+
+def _difference(one: dict[tuple[str, str], Any], other: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+    keys = sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
+    return {key: (one.get(key), other.get(key)) for key in keys}

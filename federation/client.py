@@ -9,7 +9,7 @@ Spec: Server-Server API, "API standards", "Request Authentication".
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -95,6 +95,7 @@ class FederationClient:
         timeout: float = TIMEOUT_SECONDS,
         max_bytes: int = MAX_BYTES,
         patient: bool = False,
+        decode: Callable[[bytes], Any] = _decode,
     ) -> Any:
         """The JSON that `destination` answers. `path` is encoded (`encoded`). `patient`: ask even who has not answered
         for a while. Raises RemoteUnreachable, RemoteRefused."""
@@ -127,7 +128,7 @@ class FederationClient:
                 failure = error
                 continue
             try:
-                decoded = _decode(answer.body)
+                decoded = decode(answer.body) if 200 <= answer.status < 300 else _decode(answer.body)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 decoded = None
             if 200 <= answer.status < 300 and decoded is not None:
@@ -135,7 +136,7 @@ class FederationClient:
                 return decoded
             if answer.status >= 500 or answer.status == 429 or decoded is None:
                 await self._backoff.note_failure(destination)
-            else:
+            elif not patient:  # the sender has its own idea of what that means
                 await self._backoff.note_success(destination)
             raise RemoteRefused(destination, answer.status, decoded)
         await self._backoff.note_failure(destination)

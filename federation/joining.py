@@ -5,9 +5,10 @@ Spec: Server-Server API, "Joining Rooms", "Restricted rooms".
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from signedjson.types import SigningKey
 
@@ -15,13 +16,22 @@ from federation.client import RemoteFailed, RemoteRefused, list_of
 from federation.events import EventChecks
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
+from federation.partial_state import StateCompletion
+from homeserver.clock import Clock
 from homeserver.protocol.errors import BadJson, Forbidden, MatrixError, NotFound, UnableToAuthoriseJoin
 from homeserver.protocol.events import Event
-from homeserver.protocol.identifiers import domain_of, parse_user_id
+from homeserver.protocol.identifiers import domain_of, is_server_name, parse_user_id
 from homeserver.protocol.signatures import required_signers, sign_event
 from homeserver.rooms.importing import BadState
-from homeserver.rooms.live_room import LiveRoom
+from homeserver.rooms.live_room import MEMBER, LiveRoom
 from homeserver.rooms.services import RoomServices
+from homeserver.storage.partial_state import PartialState
+from homeserver.storage.rooms import StateKey
+from homeserver.sync.summary import heroes
+
+FEW_MEMBERS: Final = 50
+"""Up to so many member events, a join is answered with the whole state, asked for or not."""
+SERVERS_MAX: Final = 20_000
 
 _log = logging.getLogger("federation.joining")
 
@@ -36,6 +46,8 @@ class Joining:
         checks: EventChecks,
         missing: MissingEvents,
         rooms: RoomServices,
+        completion: StateCompletion,
+        clock: Clock,
         own_name: str,
         signing_key: SigningKey,
     ) -> None:
@@ -43,13 +55,32 @@ class Joining:
         self._checks = checks
         self._missing = missing
         self._rooms = rooms
+        self._completion = completion
+        self._clock = clock
         self._own_name = own_name
         self._signing_key = signing_key
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._waiting: dict[str, int] = {}
 
     # ---- a user of ours, elsewhere
 
     async def join(self, user_id: str, room_id: str, content: dict[str, Any], servers: Sequence[str]) -> str:
-        """Join by way of the first of `servers` that lets the user in. Returns the room's id."""
+        """Join by way of the first of `servers` that lets the user in. Returns the room's id as soon as the room can be
+        read and written; the rest of its state may still be on its way."""
+        lock = self._locks.setdefault(room_id, asyncio.Lock())
+        self._waiting[room_id] = self._waiting.get(room_id, 0) + 1
+        try:
+            async with lock:  # whoever joins second finds the room here
+                room = await self._rooms.live.find(room_id)
+                if room is not None and room.has_server(self._own_name) and room.partial is None:
+                    return await self._rooms.memberships.join(user_id, room_id, content=content)
+                return await self._join_by_any(user_id, room_id, content, servers)
+        finally:
+            self._waiting[room_id] -= 1
+            if not self._waiting[room_id]:
+                del self._waiting[room_id], self._locks[room_id]
+
+    async def _join_by_any(self, user_id: str, room_id: str, content: dict[str, Any], servers: Sequence[str]) -> str:
         failure: MatrixError = NotFound("No server was named that could let the user in")
         for server in servers:
             try:
@@ -64,10 +95,9 @@ class Joining:
     async def _join_by(self, server: str, user_id: str, room_id: str, content: dict[str, Any]) -> None:
         wanted = {**content, "membership": "join"}
         wanted.pop("join_authorised_via_users_server", None)
+        begun = self._clock.monotonic()
         event = await self._events.make(server, "join", room_id, user_id, wanted)
-        answer = await self._events.send(
-            server, "/_matrix/federation/v2/send_join/{}/{}", event, "/_matrix/federation/v1/send_join/{}/{}"
-        )
+        answer = await self._send(server, event, omit_members=True)
         if isinstance(answer, list) and len(answer) == 2:  # v1
             answer = answer[1]
         if not isinstance(answer, dict):
@@ -75,10 +105,48 @@ class Joining:
         version = event.room_version
         if isinstance(answer.get("event"), dict):
             event = self._countersigned(event, answer["event"])
-        chain = await self._checks.check_all(list_of(answer, "auth_chain"), version, room_id)
-        state = await self._checks.check_all(list_of(answer, "state"), version, room_id)
-        await self._checks.check(event.pdu, version, room_id)
-        await self._rooms.room_import.take_in(state, chain, event)
+        room = await self._rooms.live.find(room_id)
+        if room is not None and room.partial is not None and self._own_name in room.servers:
+            # Another user of ours is in the room already; whether this one may join is for a server to say that has
+            # all of its state. Its word is an event as any other.
+            self._events.check_accepted(await self._missing.receive(server, event))
+            return
+        chain, state, _ = await asyncio.gather(
+            self._checks.check_all(list_of(answer, "auth_chain"), version, room_id),
+            self._checks.check_all(list_of(answer, "state"), version, room_id),
+            self._checks.check(event.pdu, version, room_id),
+        )
+        partial = self._partial_of(server, event, answer) if answer.get("members_omitted") is True else None
+        await self._rooms.room_import.take_in(state, chain, event, partial=partial)
+        seconds = self._clock.monotonic() - begun
+        if partial is None:
+            _log.info("%s is in %s by way of %s after %.1f s", user_id, room_id, server, seconds)
+            return
+        _log.info(
+            "%s is in %s by way of %s after %.1f s; its members (of %d servers) follow",
+            user_id,
+            room_id,
+            server,
+            seconds,
+            len(partial.servers),
+        )
+        self._completion.begin(room_id)
+
+    async def _send(self, server: str, event: Event, *, omit_members: bool) -> Any:
+        return await self._events.send(
+            server,
+            "/_matrix/federation/v2/send_join/{}/{}",
+            event,
+            "/_matrix/federation/v1/send_join/{}/{}",
+            {"omit_members": "true"} if omit_members else None,
+        )
+
+    def _partial_of(self, server: str, join: Event, answer: dict[str, Any]) -> PartialState:
+        named = list_of(answer, "servers_in_room")[:SERVERS_MAX]
+        servers = {name for name in named if isinstance(name, str) and is_server_name(name)} - {self._own_name}
+        return PartialState(
+            join.room_id, server, frozenset(servers | {server}), join.event_id, base=0, begun_ms=self._clock.now_ms()
+        )
 
     def _countersigned(self, ours: Event, theirs: dict[str, Any]) -> Event:
         """Our event with the signatures that the resident server added, and nothing else of its answer."""
@@ -111,7 +179,9 @@ class Joining:
                 raise
             raise UnableToAuthoriseJoin("The user is in none of the rooms whose members may join") from error
 
-    async def send_join(self, origin: str, room_id: str, event_id: str, pdu: Any) -> dict[str, Any]:
+    async def send_join(
+        self, origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False
+    ) -> dict[str, Any]:
         """`PUT /send_join` v2."""
         room, event = await self._events.take(
             origin, room_id, event_id, await self._with_our_signature(room_id, pdu), "join"
@@ -120,17 +190,41 @@ class Joining:
         is_ours = isinstance(authoriser, str) and domain_of(authoriser) == self._own_name
         if is_ours and not await self._rooms.memberships.may_join_restricted(room, event.sender):
             raise Forbidden("The user is in none of the rooms whose members may join")
+        servers = self._servers_before(room, event)
         self._events.check_accepted(await self._missing.receive(origin, event))
         before = await self._rooms.branches.whole(room, await self._rooms.branches.before(room, event.event_id))
-        stored = await self._rooms.events.find_events(room_id, room.version, list(before.values()))
-        chain = await self._rooms.branches.with_auth_chains(room, before.values())
+        told = self._without_members(room, event, before) if omit_members else before
+        found = await self._rooms.branches.with_auth_chains(room, told.values())
+        in_state = frozenset(told.values())
         return {
             "origin": self._own_name,
             "event": event.pdu,
-            "state": [one.event.pdu for one in stored],
-            "auth_chain": [one.pdu for one, _ in chain.values()],
-            "members_omitted": False,
-            "servers_in_room": sorted(room.servers),
+            "state": [found[one][0].pdu for one in told.values()],
+            "auth_chain": [one.pdu for name, (one, _) in found.items() if not (omit_members and name in in_state)],
+            "members_omitted": len(told) < len(before),
+            "servers_in_room": servers,
+        }
+
+    def _servers_before(self, room: LiveRoom, join: Event) -> list[str]:
+        """ "A list of the servers active in the room (ie, those with joined members) before the join." """
+        own = domain_of(join.sender)
+        is_new = room.membership(join.sender) != "join" and not room.servers.get(own)
+        return sorted(name for name in room.servers if not (is_new and name == own))
+
+    def _without_members(self, room: LiveRoom, join: Event, state: dict[StateKey, str]) -> dict[StateKey, str]:
+        """A state with those members alone that whoever joins needs at once: whom the room is named after, who
+        authorised the join, and what is known here of users of the joining server."""
+        members = [key[1] for key in state if key[0] == MEMBER]
+        if len(members) <= FEW_MEMBERS:
+            return state
+        wanted = {user_id for user_id in members if domain_of(user_id) == domain_of(join.sender)}
+        named = set(join.auth_events)
+        if not room.content("m.room.name").get("name") and not room.content("m.room.canonical_alias").get("alias"):
+            wanted.update(heroes(room, join.sender))
+        return {
+            key: event_id
+            for key, event_id in state.items()
+            if key[0] != MEMBER or key[1] in wanted or event_id in named
         }
 
     async def _with_our_signature(self, room_id: str, pdu: Any) -> Any:

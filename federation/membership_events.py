@@ -53,12 +53,15 @@ class MembershipEvents:
     # ---- the server that is in the room
 
     async def resident_room(self, origin: str, room_id: str) -> LiveRoom:
-        """A room that this server takes part in and that lets `origin` in. Raises NotFound, Forbidden."""
+        """A room that this server takes part in and that lets `origin` in. Raises NotFound, Forbidden; NotFound too
+        while this server itself has only a part of the state: others can say more."""
         room = await self._rooms.live.find(room_id)
         if room is None or not takes_part(room, self._own_name):
             raise NotFound("This server is not in that room")
         if not acl_of(room).allows(origin):
             raise Forbidden("The room's access control list denies this server")
+        if room.partial is not None:
+            raise NotFound("This server has just joined that room, and does not have its whole state yet")
         return room
 
     async def template(
@@ -161,12 +164,20 @@ class MembershipEvents:
         # `seal_event` checks the form of the whole, so of what the template gave too.
         return seal_event(pdu, version, self._own_name, self._signing_key)
 
-    async def send(self, destination: str, path_of: str, event: Event, older_path: str | None = None) -> Any:
+    async def send(
+        self,
+        destination: str,
+        path_of: str,
+        event: Event,
+        older_path: str | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
         """Bring an event to a server. `path_of` has `{}` for the room and the event; `older_path` is tried when the
         server does not know the first."""
+        path = encoded(path_of, event.room_id, event.event_id)
         try:
             return await self._client.request(
-                destination, "PUT", encoded(path_of, event.room_id, event.event_id), body=event.pdu, max_bytes=STATE
+                destination, "PUT", path, query, event.pdu, timeout=SEND_SECONDS, max_bytes=STATE
             )
         except RemoteRefused as error:
             if (
@@ -176,11 +187,18 @@ class MembershipEvents:
             ):
                 raise
         return await self._client.request(
-            destination, "PUT", encoded(older_path, event.room_id, event.event_id), body=event.pdu, max_bytes=STATE
+            destination,
+            "PUT",
+            encoded(older_path, event.room_id, event.event_id),
+            body=event.pdu,
+            timeout=SEND_SECONDS,
+            max_bytes=STATE,
         )
 
 
 STATE = 200 * 1024 * 1024
+SEND_SECONDS = 180.0
+"""A server that does not leave members out may take long to tell a big room."""
 
 SHOWN = (
     "m.room.create",

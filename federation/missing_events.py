@@ -23,10 +23,13 @@ from homeserver.rooms.branches import UnknownEvents
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.receiving import Outcome
 from homeserver.rooms.services import RoomServices
-from homeserver.storage.events import FOR_GOOD_REJECTED
+from homeserver.storage.events import FOR_GOOD_REJECTED, WITHOUT_A_PLACE
 from homeserver.storage.rooms import StateKey
 
-GAP_MAX: Final = 10
+GAP_MAX: Final = 20
+"""Events of a gap that are asked for at a time: other servers give no more."""
+GAP_PAGES_MAX: Final = 25
+"""What lies further back than so many pages is left to whoever scrolls there."""
 ONE_BY_ONE_MAX: Final = 50
 """Up to so many events of a state are asked for one by one; beyond it, the whole state at once."""
 STATE_MAX: Final = 100_000
@@ -61,8 +64,14 @@ class MissingEvents:
         try:
             return await self._rooms.receiver.receive(event)
         except UnknownEvents:
-            state = await self.state_before(origin, room, event)
-            return await self._rooms.receiver.receive(event, state_before=state)
+            return await self._receive_unattached(origin, room, event)
+
+    async def _receive_unattached(self, origin: str, room: LiveRoom, event: Event) -> Outcome:
+        """What it stands on cannot be had: then by its state, or for now by a guess, where that is on its way."""
+        if room.partial is not None:
+            return await self._rooms.receiver.receive(event, guess=True)
+        state = await self.state_before(origin, room, event)
+        return await self._rooms.receiver.receive(event, state_before=state)
 
     async def _receive_earlier(self, origin: str, room: LiveRoom, event: Event) -> None:
         """One of the gap. What it needs beyond the gap is its state."""
@@ -71,25 +80,59 @@ class MissingEvents:
             try:
                 await self._rooms.receiver.receive(event)
             except UnknownEvents:
-                state = await self.state_before(origin, room, event)
-                await self._rooms.receiver.receive(event, state_before=state)
+                await self._receive_unattached(origin, room, event)
         except MatrixError as error:
             _log.info("An event of a gap in %s is left out: %s", room.room_id, error)
 
     async def _gap(self, origin: str, room: LiveRoom, event: Event) -> list[Event]:
+        """What lies between an event and what is here, oldest first: asked for page by page, from the newest backwards,
+        so that after an outage of some length the timeline is whole.
+
+        What is not deeper than the oldest place where our history ends is of before this server came in: it is left to
+        whoever scrolls there.
+        """
+        floor = await self._floor(room)
+        found: dict[str, Event] = {}
+        latest = [event.event_id]
+        for _ in range(GAP_PAGES_MAX):
+            page = [
+                one
+                for one in await self._gap_page(origin, room, latest, floor)
+                if one.event_id not in found and one.event_id != event.event_id and one.depth > floor
+            ]
+            here = await self._here(room, [one for each in page for one in (each.event_id, *each.prev_events)])
+            new = {one.event_id: one for one in page if one.event_id not in here}
+            found.update(new)
+            known = found.keys() | here
+            latest = [one.event_id for one in new.values() if not known.issuperset(one.prev_events)][:GAP_MAX]
+            if not latest:
+                break
+        return in_order(list(found.values()))
+
+    async def _floor(self, room: LiveRoom) -> int:
+        """The depth up to which this server is content not to know the room; 0 where it knows all."""
+        named_by = [one for _, one in await self._rooms.graph.list_unknown(room.room_id)]
+        found = await self._rooms.events.find_events(room.room_id, room.version, named_by)
+        return min((stored.event.depth for stored in found), default=0)
+
+    async def _here(self, room: LiveRoom, event_ids: Sequence[str]) -> set[str]:
+        """Those of the events that have a place in the room here."""
+        found = await self._rooms.graph.find_graph_events(room.room_id, list(dict.fromkeys(event_ids)))
+        return {event_id for event_id, one in found.items() if one.status not in WITHOUT_A_PLACE}
+
+    async def _gap_page(self, origin: str, room: LiveRoom, latest: Sequence[str], floor: int) -> list[Event]:
         body = {
-            "latest_events": [event.event_id],
-            "earliest_events": [head.event_id for head in room.extremities][:20],
+            "latest_events": latest,
+            "earliest_events": [head.event_id for head in room.extremities][:GAP_MAX],
             "limit": GAP_MAX,
-            "min_depth": 0,
+            "min_depth": floor + 1,
         }
         path = encoded("/_matrix/federation/v1/get_missing_events/{}", room.room_id)
         try:
             answer = await self._client.request(origin, "POST", path, body=body)
         except RemoteRefused:
             return []
-        events = await self._checks.check_all(list_of(answer, "events")[:GAP_MAX], room.version, room.room_id)
-        return in_order([one for one in events if one.event_id != event.event_id])
+        return await self._checks.check_all(list_of(answer, "events")[:GAP_MAX], room.version, room.room_id)
 
     async def bring_auth_events(self, origin: str, room: LiveRoom, event: Event) -> None:
         """Keep the event's auth chain, as far as this server does not have it."""

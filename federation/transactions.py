@@ -181,7 +181,7 @@ class Transactions:
 
 def takes_part(room: LiveRoom, server_name: str) -> bool:
     """Whether anybody of a server is in the room (A13)."""
-    return server_name in room.servers
+    return room.has_server(server_name)
 
 
 _acls: dict[str, tuple[str, ServerAcl]] = {}

@@ -70,7 +70,7 @@ class QueriesApi:
         room_id, servers = await self._rooms.aliases.get(alias)
         room = await self._rooms.live.find(room_id)
         if room is not None:
-            servers = list(dict.fromkeys([*servers, *room.servers]))[:50]
+            servers = list(dict.fromkeys([*servers, *room.servers_to_ask()]))[:50]
         return {"room_id": room_id, "servers": servers}
 
     async def query_profile(self, request: Request, origin: str, body: Any) -> Any:

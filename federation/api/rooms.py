@@ -61,7 +61,10 @@ class RoomsApi:
 
     async def send_join(self, request: Request, origin: str, body: Any) -> Any:
         params = request.path_params
-        return await self._joining.send_join(origin, params["room_id"], params["event_id"], body)
+        omit_members = query_bool(request, "omit_members", False)
+        return await self._joining.send_join(
+            origin, params["room_id"], params["event_id"], body, omit_members=omit_members
+        )
 
     async def make_knock(self, request: Request, origin: str, body: Any) -> Any:
         versions = query_list(request, "ver", max_items=100) or ["1"]

@@ -70,7 +70,9 @@ class Memberships:
         """Join; joining twice is joining once. `content`: further members of the event. Returns the room id."""
         await self._pass_gates(room_id)
         room = await self._rooms.find(room_id)
-        if room is None or not self._takes_part(room, via):
+        is_new = room is not None and room.membership(user_id) != "join"
+        if room is None or not self._takes_part(room, via) or (room.partial is not None and is_new):
+            # Also where only a part of the state is here: others know whether this user may join, too.
             return await self._remote.join(user_id, room_id, dict(content or {}), via)
         if room.membership(user_id) == "join" and not content:
             return room_id
@@ -121,7 +123,7 @@ class Memberships:
     ) -> None:
         """Invite a user, local or remote."""
         await self._pass_gates(room_id)
-        room = await self._joined_room(sender, room_id)
+        room = await self._joined_room(sender, room_id, target)
         await self.check_invite(sender, room_id, target)
         if room.membership(target) == "join":
             raise Forbidden(f"{target} is already in the room")
@@ -166,17 +168,17 @@ class Memberships:
 
     async def kick(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
         """Make somebody leave; also takes back an invite or declines a knock."""
-        room = await self._joined_room(sender, room_id)
+        room = await self._joined_room(sender, room_id, target)
         if room.membership(target) not in ("join", "invite", "knock"):
             raise Forbidden(f"{target} is not in the room")
         await self._change(room, sender, target, "leave", {}, reason=reason)
 
     async def ban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
-        room = await self._joined_room(sender, room_id)
+        room = await self._joined_room(sender, room_id, target)
         await self._change(room, sender, target, "ban", {}, reason=reason)
 
     async def unban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
-        room = await self._joined_room(sender, room_id)
+        room = await self._joined_room(sender, room_id, target)
         if room.membership(target) != "ban":
             raise Forbidden(f"{target} is not banned")
         await self._change(room, sender, target, "leave", {}, reason=reason)
@@ -204,9 +206,7 @@ class Memberships:
         if membership not in ("join", "invite", "leave", "ban", "knock"):
             raise InvalidParam("membership must be one of join, invite, knock, leave and ban")
         parse_user_id(target)
-        room = await self._rooms.get(room_id)
-        if sender != target and room.membership(sender) != "join":
-            raise NotInRoom()
+        room = await self._rooms.get(room_id) if sender == target else await self._joined_room(sender, room_id, target)
         if membership in ("join", "invite", "knock"):
             await self._pass_gates(room_id)
         if membership == "invite":
@@ -279,10 +279,13 @@ class Memberships:
         for gate in self.gates:
             await gate(room_id)
 
-    async def _joined_room(self, sender: str, room_id: str) -> LiveRoom:
+    async def _joined_room(self, sender: str, room_id: str, target: str) -> LiveRoom:
+        """The room of somebody who wants to change another's membership, with that known."""
         room = await self._rooms.get(room_id)
         if room.membership(sender) != "join":
             raise NotInRoom()
+        if room.partial is not None and (MEMBER, target) not in room.state_ids:
+            room = await self._rooms.whole(room_id)
         return room
 
     async def _change(

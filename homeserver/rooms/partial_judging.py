@@ -30,7 +30,7 @@ class PartialJudging:
     async def learn(self, room: LiveRoom, event: Event) -> None:
         """Take the member events of the sender, and of who authorises the sender's join, from the event's auth events,
         unless the room has some already."""
-        users = {event.sender}
+        users: set[str] = {event.sender}
         authoriser = event.content.get("join_authorised_via_users_server")
         if event.type == MEMBER and isinstance(authoriser, str):
             users.add(authoriser)

@@ -89,6 +89,7 @@ class PartialStates:
     async def complete(
         self,
         room_id: str,
+        join_event_id: str,
         told: Mapping[StateKey, Event],
         states_before: Mapping[str, Mapping[StateKey, str]] | None = None,
     ) -> Completed:
@@ -102,13 +103,21 @@ class PartialStates:
             async with self._receiver.alone(room_id):
                 room = await self._rooms.get(room_id)
                 partial = room.partial
-                if partial is None:
-                    return Completed(len(room.state_ids), 0, 0)
+                if partial is None or partial.join_event_id != join_event_id:
+                    raise BadState("The room was left and joined again meanwhile")
                 async with room.hold():
                     await self._db.write(nothing)  # what was drafted is committed then, or void
                     if self._rooms.peek(room_id) is room:
                         return await self._complete(room, partial, told, states_before or {})
         raise BadState("The room is too busy")
+
+    async def forget_waiting(self, room_id: str, event_id: str) -> None:
+        """An event that waited was received, or cannot be."""
+
+        async def job(txn: Transaction) -> None:
+            self.store.remove_waiting(txn, room_id, event_id)
+
+        await self._db.write(job)
 
     async def _complete(
         self,
@@ -132,7 +141,9 @@ class PartialStates:
 
         async def job(txn: Transaction) -> None:
             await self.store.clear_log(txn, room.room_id, partial.base)
-            log = [(partial.base, *key, event_id) for key, event_id in base.items() if before.get(key) != event_id]
+            log: list[tuple[int, str, str, str | None]] = [
+                (partial.base, *key, event_id) for key, event_id in base.items() if before.get(key) != event_id
+            ]
             log += [(partial.base, *key, None) for key in before if key not in base]
             log += [(position, *key, event_id) for position, key, event_id in again.log]
             position = txn.next_position()
@@ -165,7 +176,7 @@ class PartialStates:
         """The state before the join. Raises BadState when what is told cannot be it."""
         if CREATE not in told or told[CREATE].event_id != room.state_ids.get(CREATE):
             raise BadState("The state has another create event, or none")
-        claimed = {key: event.event_id for key, event in told.items()}
+        claimed: dict[StateKey, str] = {key: event.event_id for key, event in told.items()}
         at_join = {**claimed, **await self._store.list_state_ids_at(room.room_id, partial.base)}
         base = claimed if at_join == claimed else await self._branches.resolve(room, [at_join, claimed])
         join = await self._events.find_events(room.room_id, room.version, [partial.join_event_id])
@@ -195,7 +206,7 @@ class PartialStates:
         again: JudgingAgain,
     ) -> list[Membership]:
         """The memberships that are not, or not so, in the database."""
-        by_id = {event.event_id: event for event in told.values()}
+        by_id: dict[str, Event] = {event.event_id: event for event in told.values()}
         by_id.update((one.stored.event_id, one.stored.event) for one in judged)
         changed_at = {event_id: position for position, _, event_id in again.log if event_id is not None}
         new = {key[1]: event_id for key, event_id in now.items() if key[0] == MEMBER}

@@ -56,7 +56,7 @@ def policy_server_of(room: LiveRoom, own_name: str) -> PolicyServer | None:
     key = keys.get("ed25519") if isinstance(keys, dict) else None
     if not isinstance(via, str) or not isinstance(key, str) or via == own_name:
         return None
-    if via not in room.servers:
+    if not room.has_server(via):
         return None
     return PolicyServer(via, key)
 

@@ -34,8 +34,9 @@ class RoomState:
         self._serializer = serializer
 
     async def list_state(self, reader: Reader, room_id: str) -> list[msgspec.Raw]:
-        """The state as the reader may see it: current for members, of the moment of leaving for those who left."""
-        room, place = await self._readable(reader.user_id, room_id)
+        """The state as the reader may see it: current for members, of the moment of leaving for those who left. Waits
+        for all of it in a room that was just joined elsewhere; raises Unavailable when that takes too long."""
+        room, place = await self._readable(reader.user_id, room_id, whole=True)
         found = await self._rooms.state(room) if place is None else await self.state_at(room, place)
         return [self._serializer.serialize(stored, reader) for stored in sorted(found, key=lambda one: one.position)]
 
@@ -47,6 +48,8 @@ class RoomState:
             found = await self._events.find_events(room_id, room.version, list(ids.values()))
             stored = found[0] if found else None
         elif event_type == MEMBER:
+            if room.partial is not None and (MEMBER, state_key) not in room.state_ids:
+                room = await self._rooms.whole(room_id)
             stored = await self._rooms.member_event(room, state_key)
         else:
             stored = room.state_event(event_type, state_key)
@@ -63,8 +66,9 @@ class RoomState:
         membership: str | None = None,
         not_membership: str | None = None,
     ) -> list[msgspec.Raw]:
-        """The member events, now or just after a place (not later than the reader may see, G01)."""
-        room, place = await self._readable(reader.user_id, room_id)
+        """The member events, now or just after a place (not later than the reader may see, G01). Waits as
+        `list_state` does."""
+        room, place = await self._readable(reader.user_id, room_id, whole=True)
         if at is not None:
             if at < room.last_position and not (await self._visibility.view(room, reader.user_id)).shows_place(at):
                 raise Forbidden("You may not see who was in the room then")
@@ -82,10 +86,13 @@ class RoomState:
         ]
 
     async def joined_members(self, user_id: str, room_id: str, *, may_peek: bool = False) -> dict[str, dict[str, Any]]:
-        """Who is in the room, with name and picture. For members (and application services of members) only."""
+        """Who is in the room, with name and picture. For members (and application services of members) only. Waits as
+        `list_state` does."""
         room = await self._rooms.find(room_id)
         if room is None or (room.membership(user_id) != "join" and not may_peek):
             raise NotInRoom()
+        if room.partial is not None:
+            room = await self._rooms.whole(room_id)
         members = await self._rooms.load_member_events(room, list(room.joined_members()))
         return {member: member_profile(stored.event.content) for member, stored in members.items()}
 
@@ -94,12 +101,13 @@ class RoomState:
         ids = await self._store.list_state_ids_at(room.room_id, place)
         return await self._events.find_events(room.room_id, room.version, list(ids.values()))
 
-    async def _readable(self, user_id: str, room_id: str) -> tuple[LiveRoom, int | None]:
-        """The room, and the place up to which the reader may see its state (None: all of it)."""
+    async def _readable(self, user_id: str, room_id: str, *, whole: bool = False) -> tuple[LiveRoom, int | None]:
+        """The room, and the place up to which the reader may see its state (None: all of it). `whole`: with all of
+        its state."""
         room = await self._rooms.find(room_id)
         if room is not None:
             if room.membership(user_id) == "join" or room.history_visibility == "world_readable":
-                return room, None
+                return (await self._rooms.whole(room_id) if whole and room.partial is not None else room), None
             membership = await self._store.find_membership(room_id, user_id)
             if membership is not None and membership.membership != "invite" and not membership.forgotten:
                 # The end of the last stay, not the newest membership: whoever left may have been banned long after.

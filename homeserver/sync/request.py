@@ -23,6 +23,7 @@ class SyncRequest:
     `state_after_name`: what the state after the timeline is called; who asks by the name of MSC4222 (matrix-js-sdk)
     looks for the answer under that name alone.
     `is_pushed`: over a connection that stays open, of which there are bounds of their own.
+    `with_partial`: the reader can do without all members of a room, as clients that load them lazily can, too.
     """
 
     requester: Requester
@@ -35,6 +36,7 @@ class SyncRequest:
     timeout_ms: int = 0
     set_presence: State = "online"
     is_pushed: bool = False
+    with_partial: bool = False
 
 
 @dataclass(slots=True)

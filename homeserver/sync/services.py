@@ -147,6 +147,7 @@ def build_sync_services(
         key_counts=key_counts,
         lazy_members=lazy_members,
         sections=sections,
+        partial=rooms.live.partial,
     )
     initial_sync = InitialSync(
         users=users, rooms=rooms, sync=sync, user_rooms=user_rooms, stream=stream, notifier=notifier, clock=clock

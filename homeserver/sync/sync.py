@@ -12,6 +12,7 @@ from typing import Any
 
 from homeserver.protocol.filters import RoomFilter
 from homeserver.rooms.client_events import Reader
+from homeserver.rooms.partial_rooms import PartialRooms
 from homeserver.rooms.tokens import StreamToken
 from homeserver.rooms.typing import Typing
 from homeserver.storage.rooms import Membership
@@ -44,6 +45,7 @@ class Sync:
         key_counts: KeyCountSection,
         lazy_members: LazyMembers,
         sections: Sequence[Section],
+        partial: PartialRooms,
     ) -> None:
         self._stream = stream
         self._polls = polls
@@ -55,6 +57,7 @@ class Sync:
         self._key_counts = key_counts
         self._lazy_members = lazy_members
         self._sections = sections
+        self._partial = partial
 
     async def sync(self, request: SyncRequest) -> dict[str, Any]:
         """The answer's body. Waits up to `timeout_ms` while there is nothing new."""
@@ -120,6 +123,9 @@ class Sync:
 
     def _find_news(self, run: SyncRun) -> None:
         run.joined = _let_pass(run.memberships.joined, run.request.filter.room)
+        leaves_out = not (run.request.with_partial or run.request.filter.room.lazy_load_members)
+        if leaves_out and self._partial:  # rooms without their members: such a client gets them when they are whole
+            run.joined = {room_id: row for room_id, row in run.joined.items() if self._partial.find(room_id) is None}
         later = {row.room_id for row in run.memberships.news(run.now.position)}
         if later:  # the answer ends before what is known
             run.joined = {room_id: row for room_id, row in run.joined.items() if room_id not in later}
@@ -133,6 +139,9 @@ class Sync:
                 run.newly_left.add(membership.room_id)
             elif membership.room_id in run.joined:
                 run.newly_joined.add(membership.room_id)
+        if leaves_out:
+            made_whole = self._partial.made_whole(run.after, run.now.position)
+            run.newly_joined.update(room_id for room_id in made_whole if room_id in run.joined)
 
     async def _answer(self, run: SyncRun) -> dict[str, Any]:
         await self._key_counts.add_to(run)

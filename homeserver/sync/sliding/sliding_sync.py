@@ -120,8 +120,11 @@ class SlidingSync:
     ) -> _Found:
         sent = connection.confirmed
         since = None if place is None else place.stream
-        run = await self._sync.begin(SyncRequest(request.requester, since=since))
+        run = await self._sync.begin(SyncRequest(request.requester, since=since, with_partial=True))
         chosen = await self._lists.select(run, request.body, sent)
+        for room_id in [one for one, wanted in chosen.wanted.items() if wanted.state.all_members]:
+            if self._live.partial.find(room_id) is not None:
+                del chosen.wanted[room_id]  # it is told of when its members are here
         added = Sent()
         own = await self._own_receipts(run)
         answers = await self._room_answers(run, chosen, sent, added, own)

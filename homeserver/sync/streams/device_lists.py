@@ -50,6 +50,9 @@ class DeviceListSection:
         for membership in run.memberships.news(run.after):
             if membership.membership == "join" and membership.position <= run.now.position:
                 changed.update((await self._rooms.get(membership.room_id)).joined_members())
+        for room_id in self._rooms.partial.made_whole(run.after, run.now.position):
+            if room_id in run.memberships.joined:
+                changed.update((await self._rooms.get(room_id)).joined_members())
         gone_from_here: set[str] = set()
         rooms = self._stream.changed_among(Change.EVENTS, run.memberships.joined, run.after)
         for room_id in rooms if self._stream.any_since(Change.MEMBERSHIP, run.after) else ():

@@ -68,8 +68,11 @@ class JoinedRoomSection:
         for room_id in news:
             room = await self._rooms.get(room_id)
             is_new = room_id in run.newly_joined or run.request.full_state
-            has_events = is_new or (
-                room.last_position > run.after and self._stream.changed_since(Change.EVENTS, room_id, run.after)
+            made_whole = room.whole_at > run.after
+            has_events = (
+                is_new
+                or made_whole
+                or (room.last_position > run.after and self._stream.changed_since(Change.EVENTS, room_id, run.after))
             )
             if has_events:
                 await self._add_room(run, room, is_new=room_id in run.newly_joined)
@@ -100,7 +103,8 @@ class JoinedRoomSection:
         shown_before = None if is_new or run.request.full_state else run.after
         state = await self._state(run, room, window, shown_before)
         state = [stored for stored in state if wanted.state.passes_all or wanted.state.matches_event(stored.event)]
-        if not window.events and not state and not is_new and not run.request.full_state and not window.limited:
+        has_news = window.events or state or is_new or room.whole_at > run.after
+        if not has_news and not run.request.full_state and not window.limited:
             return
         section = run.joined_section(room.room_id)
         timeline = await self.events(run, room, window.events)
@@ -111,7 +115,8 @@ class JoinedRoomSection:
         }
         name = run.request.state_after_name if run.request.use_state_after else "state"
         section[name] = {"events": await self.state_events(run, room, state)}
-        if is_new or run.request.full_state or window.start > run.after or _changes_summary(window.all_events):
+        made_whole = room.whole_at > run.after
+        if made_whole or is_new or run.request.full_state or _changes_summary(run.after, window):
             section["summary"] = room_summary(room, run.user_id)
 
     async def _state(self, run: SyncRun, room: LiveRoom, window: Window, shown_before: int | None) -> list[StoredEvent]:
@@ -193,8 +198,9 @@ class JoinedRoomSection:
         return only_fields(msgspec.json.decode(raw), wanted.event_fields)
 
 
-def _changes_summary(events: Iterable[StoredEvent]) -> bool:
-    return any(stored.event.type in (MEMBER, "m.room.name", "m.room.canonical_alias") for stored in events)
+def _changes_summary(after: int, window: Window) -> bool:
+    named = (MEMBER, "m.room.name", "m.room.canonical_alias")
+    return window.start > after or any(stored.event.type in named for stored in window.all_events)
 
 
 def add_counts(section: dict[str, Any], counts: RoomCounts, wanted: Filter) -> None:

@@ -94,8 +94,8 @@ class Timeline:
     async def _find_anywhere(self, user_id: str, room_id: str, event_id: str) -> tuple[LiveRoom, StoredEvent, str]:
         """As `find_visible`, also for what other servers must be asked for.
 
-        The state before such an event is not known here. So it is for members alone, and of rooms that have never hidden
-        anything from those; and what nobody of this server may see, the other servers do not tell.
+        The state before such an event is not known here. So it is for members alone, and of rooms that have never
+        hidden anything from those; and what nobody of this server may see, the other servers do not tell.
         """
         try:
             return await self.find_visible(user_id, room_id, event_id)
@@ -254,7 +254,7 @@ class Timeline:
         if not await self._visibility.is_open_to_members(room):
             return False
         if here is None or not forward:
-            return here is None
+            return here is None and not forward
         placed = await self._events.find_events(room.room_id, room.version, list(here.event.prev_events))
         known = {stored.event_id for stored in placed if stored.status not in WITHOUT_A_PLACE}
         return any(event_id not in known for event_id in here.event.prev_events)

@@ -164,7 +164,7 @@ class OutgoingEdus:
 
         async def job(txn: Transaction) -> None:
             for name, update in told:
-                self._sender.keep_edu(txn, name, "m.device_list_update", update)
+                self._sender.keep_edu(txn, name, "m.device_list_update", update, update["user_id"])
             self._store.set_place(txn, DEVICES, up_to)
 
         await self._db.write(job)

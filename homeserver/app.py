@@ -210,7 +210,8 @@ async def _start_on(
     await homeserver.start()
     if federation is not None:
         await federation.start()
-        homeserver.admin.federation.reset = federation.backoff.note_success
+        homeserver.admin.federation.reset = federation.backoff.forget
+        homeserver.admin.federation.told = federation.sender.told
     http = HttpServer(reactor, clock)
     limiter: RouteLimiter | None = None
     if settings.rate_limits.enabled:

@@ -19,17 +19,17 @@ ORDERS: Final = (
     "failure_ts",
     "last_successful_stream_ordering",
 )
-_FIRST_PAUSE_MS: Final = 10_000
-_LONGEST_PAUSE_MS: Final = 3_600_000
 
 
 class FederationAdminApi:
-    """/federation/destinations. `reset` is set where this server federates: it forgets the failures of a server."""
+    """/federation/destinations. Where this server federates, `reset` is set, which forgets the failures of a server,
+    and `told`: up to which position a server was told of our events."""
 
     def __init__(self, db: Database) -> None:
         self._destinations = DestinationStore(db)
         self._rooms = RoomListingStore(db)
         self.reset: Callable[[str], Awaitable[None]] | None = None
+        self.told: Callable[[str], int] | None = None
 
     async def list_destinations(self, request: Request) -> Response:
         page, term = page_of(request), text_of(request, "destination")
@@ -50,13 +50,12 @@ class FederationAdminApi:
         return Response(self._shown(await self._get(request)))
 
     async def list_rooms(self, request: Request) -> Response:
-        """Rooms in which users of that server are."""
+        """Rooms in which users of that server are, with the newest event of this server's in each."""
         destination, page = await self._get(request), page_of(request)
         found = await self._rooms.list_rooms_of_server(destination.server_name)
-        shown = [
-            {"room_id": room_id, "stream_ordering": destination.sent_position}
-            for room_id in (reversed(found) if is_backwards(request) else found)
-        ][page.start : page.start + page.limit]
+        page_ids = (found[::-1] if is_backwards(request) else found)[page.start : page.start + page.limit]
+        newest = await self._destinations.find_own_newest(page_ids)
+        shown = [{"room_id": room_id, "stream_ordering": newest.get(room_id, 0)} for room_id in page_ids]
         return Response({"rooms": shown, "total": len(found), **page.next_token(len(shown), len(found))})
 
     async def reset_connection(self, request: Request) -> Response:
@@ -69,20 +68,19 @@ class FederationAdminApi:
         return Response()
 
     async def _get(self, request: Request) -> Destination:
-        wanted = request.path_params["destination"]
-        for destination in await self._destinations.list_destinations():
-            if destination.server_name == wanted:
-                return destination
-        raise NotFound("Unknown destination")
+        destination = await self._destinations.find_destination(request.path_params["destination"])
+        if destination is None:
+            raise NotFound("Unknown destination")
+        return destination
 
     def _shown(self, destination: Destination) -> dict[str, Any]:
-        """What is kept is when it may be asked again; when it was asked last follows from that, about."""
-        failing = destination.failures > 0 and destination.retry_at_ts > 0
-        pause = min(_FIRST_PAUSE_MS * 2 ** (destination.failures - 1), _LONGEST_PAUSE_MS) if failing else 0
+        told = destination.sent_position
+        if self.told is not None:
+            told = max(told, self.told(destination.server_name))
         return {
             "destination": destination.server_name,
-            "retry_last_ts": destination.retry_at_ts - pause if failing else 0,
-            "retry_interval": pause,
-            "failure_ts": None,
-            "last_successful_stream_ordering": destination.sent_position or None,
+            "retry_last_ts": destination.tried_at_ts,
+            "retry_interval": max(destination.retry_at_ts - destination.tried_at_ts, 0),
+            "failure_ts": destination.failing_since_ts or None,
+            "last_successful_stream_ordering": told or None,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from homeserver.storage.database import Transaction
-from homeserver.storage.destinations import Destination, DestinationStore
+from homeserver.storage.destinations import DestinationStore
 from tests.support.server import Server, User
 
 PATH = "/_synapse/admin/v1/federation/destinations"
@@ -14,8 +14,9 @@ async def test_other_servers_are_listed_and_tried_again(server: Server, admin: U
     store = DestinationStore(server.homeserver.db)
 
     async def write(txn: Transaction) -> None:
-        store.set_destination(txn, Destination("b.test", failures=2, retry_at_ts=now + 5_000, sent_position=7))
-        store.set_destination(txn, Destination("a.test", sent_position=9))
+        store.set_standing(txn, "b.test", 2, now - 20_000, now - 15_000, now + 5_000)
+        store.set_told(txn, "b.test", 7, is_behind=True)
+        store.set_told(txn, "a.test", 9, is_behind=False)
 
     await server.homeserver.db.write(write)
     listed = await admin.get(PATH)
@@ -28,7 +29,13 @@ async def test_other_servers_are_listed_and_tried_again(server: Server, admin: U
         "last_successful_stream_ordering": 9,
     }
     failing = await admin.get(f"{PATH}/b.test")
-    assert (failing["retry_last_ts"], failing["retry_interval"]) == (now + 5_000 - 20_000, 20_000)
+    assert failing == {
+        "destination": "b.test",
+        "retry_last_ts": now - 15_000,
+        "retry_interval": 20_000,
+        "failure_ts": now - 20_000,
+        "last_successful_stream_ordering": 7,
+    }
     assert (await admin.get(PATH, order_by="retry_last_ts", dir="b"))["destinations"][0] == failing
     assert (await admin.get(PATH, destination="a."))["total"] == 1
     assert (await admin.get(PATH, limit=1))["next_token"] == "1"

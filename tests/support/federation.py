@@ -121,10 +121,9 @@ async def open_federated(
 
 async def settle(*servers: FederatedServer) -> None:
     """Let everything that is under way between servers arrive."""
-    for _ in range(200):
+    quiet = 0
+    for _ in range(2_000):
         await asyncio.sleep(0)
-        queues = [queue for server in servers for queue in server.federation.sender._queues.values()]
-        if not any(queue.events or queue.behind or queue.has_stored_edus or queue.edus for queue in queues):
-            for _ in range(20):
-                await asyncio.sleep(0)
+        quiet = quiet + 1 if all(server.federation.sender.is_idle for server in servers) else 0
+        if quiet == 20:
             return

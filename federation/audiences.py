@@ -1,0 +1,28 @@
+"""Which other servers are told of what happens in a room: worked out once, until somebody comes or goes."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from federation.transactions import acl_of
+from homeserver.rooms.live_room import LiveRoom
+
+
+class Audiences:
+    """Remembers them for the rooms that are in memory."""
+
+    def __init__(self, own_name: str) -> None:
+        self._own_name = own_name
+        self._kept: WeakKeyDictionary[LiveRoom, tuple[int, str, frozenset[str]]] = WeakKeyDictionary()
+
+    def of(self, room: LiveRoom) -> frozenset[str]:
+        """The other servers that have users in a room and that its access control list allows."""
+        acl = room.state_event("m.room.server_acl")
+        acl_id = "" if acl is None else acl.event_id
+        kept = self._kept.get(room)
+        if kept is not None and kept[0] == room.members_changed and kept[1] == acl_id:
+            return kept[2]
+        allowed = acl_of(room)
+        names = frozenset(name for name in room.server_names if name != self._own_name and allowed.allows(name))
+        self._kept[room] = (room.members_changed, acl_id, names)
+        return names

@@ -101,9 +101,9 @@ class MissingEvents:
                 if one.event_id not in found and one.event_id != event.event_id and one.depth > floor
             ]
             here = await self._here(room, [one for each in page for one in (each.event_id, *each.prev_events)])
-            new = {one.event_id: one for one in page if one.event_id not in here}
+            new: dict[str, Event] = {one.event_id: one for one in page if one.event_id not in here}
             found.update(new)
-            known = found.keys() | here
+            known = {*found, *here}
             latest = [one.event_id for one in new.values() if not known.issuperset(one.prev_events)][:GAP_MAX]
             if not latest:
                 break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.notifier import Notifier
@@ -21,7 +21,8 @@ class Received:
 
     `before`: the state before it. `heads`: the room's forward extremities afterwards; `changes`: what becomes of the
     current state (None: nothing is there any more), of which `changed_to` has the events that are stored already.
-    `waits_for_target`: it redacts what is not here yet. `redaction`: one that came before it.
+    `waits_for_target`: it redacts what is not here yet. `redaction`: one that came before it. `unknown`: predecessors
+    that are not here, and that whoever scrolls there will want.
     """
 
     prepared: Prepared
@@ -34,6 +35,7 @@ class Received:
     waits_for_target: bool = False
     redaction: StoredEvent | None = None
     was_outlier: bool = False
+    unknown: Sequence[str] = ()
 
 
 class ReceivedEvents:
@@ -80,6 +82,7 @@ class ReceivedEvents:
         self._graph.remove_unknown(txn, room.room_id, event.event_id)
         if not accepted:
             return stored
+        self._graph.add_unknown(txn, room.room_id, event.event_id, received.unknown)
         if received.waits_for_target and event.redacts is not None:
             self._graph.add_waiting_redaction(txn, room.room_id, event.redacts, event.event_id)
         self._store.set_extremities(txn, room.room_id, received.heads)

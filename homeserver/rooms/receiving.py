@@ -29,7 +29,7 @@ from homeserver.protocol.authorization import (
     check_authorized,
     may_redact,
 )
-from homeserver.protocol.errors import Unknown
+from homeserver.protocol.errors import BadJson, Unknown
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import EventId
 from homeserver.protocol.power_levels import power_levels_of
@@ -362,12 +362,15 @@ class Receiver:
         *,
         guess: bool = False,
     ) -> Received:
+        if not event.prev_events:
+            raise BadJson("The event has no predecessors, and the room has begun")
+        unknown: list[str] = []
         if state_before is None:
             before, whole = await self._branches.merged(room, await self._states_before(room, event, guess=guess))
         else:
-            before, whole = await self._with_known(room, event, dict(state_before))
+            before, whole, unknown = await self._with_known(room, event, dict(state_before))
         replaced = None if event.state_key is None else room.state_ids.get(event.key)
-        received = Received(Prepared.of(event), ACCEPTED, before, heads=[*room.extremities])
+        received = Received(Prepared.of(event), ACCEPTED, before, heads=[*room.extremities], unknown=unknown)
         try:
             if refusal is not None:
                 received.status, received.reason = REJECTED, refusal
@@ -404,16 +407,20 @@ class Receiver:
 
     async def _with_known(
         self, room: LiveRoom, event: Event, claimed: dict[StateKey, str]
-    ) -> tuple[BranchState, dict[StateKey, str]]:
+    ) -> tuple[BranchState, dict[StateKey, str], list[str]]:
         """A state that another server claims, resolved with what this server knows of the event's predecessors: whoever
-        names all of the room's newest events beside an unknown one does not reset the room by it (A04)."""
+        names all of the room's newest events beside an unknown one does not reset the room by it (A04). And those
+        predecessors that are not here."""
         states = [self._branches.difference(BranchState(room.last_position), room.state_ids, claimed)]
+        unknown: list[str] = []
         for event_id in event.prev_events:
             try:
                 states += await self._branches.after(room, [event_id])
             except UnknownEvents:
-                continue
-        return await self._branches.merged(room, states)
+                unknown.append(event_id)
+        found = await self._graph.find_graph_events(room.room_id, unknown)
+        missing = [one for one in unknown if one not in found or found[one].status in WITHOUT_A_PLACE]
+        return (*await self._branches.merged(room, states), missing)
 
     async def _facts(self, room: LiveRoom, event: Event, ids: Mapping[StateKey, str]) -> dict[StateKey, Event]:
         """The entries of a state that the rules ask for."""

@@ -13,16 +13,16 @@ class Audiences:
 
     def __init__(self, own_name: str) -> None:
         self._own_name = own_name
-        self._kept: WeakKeyDictionary[LiveRoom, tuple[int, str, frozenset[str]]] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[LiveRoom, tuple[tuple[int, str, bool], frozenset[str]]] = WeakKeyDictionary()
 
     def of(self, room: LiveRoom) -> frozenset[str]:
         """The other servers that have users in a room and that its access control list allows."""
         acl = room.state_event("m.room.server_acl")
-        acl_id = "" if acl is None else acl.event_id
+        follows_from = (room.members_changed, "" if acl is None else acl.event_id, room.partial is None)
         kept = self._kept.get(room)
-        if kept is not None and kept[0] == room.members_changed and kept[1] == acl_id:
-            return kept[2]
+        if kept is not None and kept[0] == follows_from:
+            return kept[1]
         allowed = acl_of(room)
         names = frozenset(name for name in room.server_names if name != self._own_name and allowed.allows(name))
-        self._kept[room] = (room.members_changed, acl_id, names)
+        self._kept[room] = (follows_from, names)
         return names

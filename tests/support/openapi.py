@@ -1,13 +1,12 @@
 """Holds answers of the server against the specification's OpenAPI schemas.
 
 `validate_answer` is called for every answer in the client tests, so it is quick: operations are found through an index,
-and the validator of an (operation, status) is built when it is first needed. The schemas come from `openapi.json`
-beside this file, which `scripts/bundle_openapi` makes; nothing is fetched.
+and only what `schema_checks.py` does not find allowed is looked at by jsonschema, which says what is wrong. The schemas
+come from `openapi.json` beside this file, which `scripts/bundle_openapi` makes; nothing is fetched.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Mapping
@@ -18,14 +17,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import jsonschema
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 
 from tests.support.openapi_mistakes import MISTAKES
+from tests.support.schema_checks import Check, Checks
 
 BUNDLE = Path(__file__).with_name("openapi.json")
 REQUESTS = Path(__file__).with_name("openapi_requests.json")
-BUNDLE_URI = "urn:halfdoor:openapi"
 SEEN_VARIABLE = "HALFDOOR_SEEN_OPERATIONS"
 ERROR_SCHEMA = {
     "type": "object",
@@ -91,14 +88,14 @@ def validate_answer(method: str, path: str, status: int, body: Any) -> None:
     where = f"{method.upper()} {urlsplit(path).path}"
     if operation is None:
         if status >= 400:
-            _check(_error_validator(), f"{where} (no operation of the specification)", status, body)
+            _check(ERROR_SCHEMA, f"{where} (no operation of the specification)", status, body)
         return
     if status < 400:
         _note_seen(operation)
     where = f"{operation.name} ({where})"
     if status == 401 and isinstance(body, dict) and "flows" not in body:
         # Operations with User-Interactive Authentication list its form alone, but a token can be missing there, too.
-        _check(_error_validator(), where, status, body)
+        _check(ERROR_SCHEMA, where, status, body)
         return
     try:
         schema = operation.schema(status)
@@ -109,10 +106,10 @@ def validate_answer(method: str, path: str, status: int, body: Any) -> None:
         return
     if isinstance(body, bytes):
         raise AssertionError(f"{where} answered {status} with bytes where JSON was expected")
-    validator = _validator(operation.api, operation.method, operation.path, status, schema is INTERACTIVE_SCHEMA)
-    _check(validator, where, status, body)
+    _check(schema, where, status, body)
 
 
+@cache
 def all_operations() -> tuple[Operation, ...]:
     """Every operation of every API of the specification."""
     return tuple(
@@ -122,11 +119,12 @@ def all_operations() -> tuple[Operation, ...]:
 
 
 @cache
-def requests_of_the_specification() -> dict[str, Any]:
-    """What each operation of the Client-Server API may be asked, by operationId: `security`, `parameters` and `body`;
-    "$defs" are the definitions that bodies refer to."""
+def requests_of_the_specification(api: str = "client-server") -> dict[str, Any]:
+    """What each operation of an API (or "server-server") may be asked, by operationId: `security`, `parameters` and
+    `body`; "$defs" are the definitions that bodies refer to."""
     bundle = json.loads(REQUESTS.read_text(encoding="utf-8"))
-    return {**{row["operation"]: row for row in bundle["operations"]}, "$defs": bundle["$defs"]}
+    rows = {row["operation"]: row for row in bundle["operations"] if row.get("api", "client-server") == api}
+    return {**rows, "$defs": bundle["$defs"]}
 
 
 def _note_seen(operation: Operation) -> None:
@@ -138,10 +136,13 @@ def _note_seen(operation: Operation) -> None:
             notes.write(f"{operation.name}\t{test}\n")
 
 
-def _check(validator: jsonschema.Draft202012Validator, where: str, status: int, body: Any) -> None:
-    if validator.is_valid(body):
+def _check(schema: Any, where: str, status: int, body: Any) -> None:
+    if _allows(schema, body):
         return
+    validator = jsonschema.Draft202012Validator({"allOf": [schema], "$defs": _bundle()["$defs"]})
     problems = sorted(validator.iter_errors(body), key=lambda problem: problem.json_path)
+    if not problems:
+        return
     lines = [f"  {problem.json_path}: {problem.message[:400]}" for problem in problems[:10]]
     raise AssertionError("\n".join([f"{where} answered {status} with what its schema does not allow:", *lines]))
 
@@ -175,40 +176,17 @@ def _operations_by_name() -> dict[str, Operation]:
     return names
 
 
-@cache
-def _registry() -> Registry[Any]:
-    resource = DRAFT202012.create_resource({"$id": BUNDLE_URI, "$defs": _bundle()["$defs"]})
-    registry: Registry[Any] = Registry().with_resource(BUNDLE_URI, resource)
-    return registry
+def _allows(schema: Any, body: Any) -> bool:
+    """The schema is one of the bundle's or of this module's: it lives as long as what is kept for it."""
+    found = _made.get(id(schema))
+    if found is None:
+        found = _made[id(schema)] = _checks().of(schema)
+    return found(body)
+
+
+_made: dict[int, Check] = {}
 
 
 @cache
-def _error_validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(ERROR_SCHEMA)
-
-
-@cache
-def _validator(api: str, method: str, path: str, status: int, is_interactive: bool) -> jsonschema.Draft202012Validator:
-    operation = next(one for one in all_operations() if (one.api, one.method, one.path) == (api, method, path))
-    schema: Any
-    try:
-        schema = operation.schema(status)
-    except KeyError:
-        schema = INTERACTIVE_SCHEMA if is_interactive else ERROR_SCHEMA
-    return jsonschema.Draft202012Validator(_inlined(schema, ()), registry=_registry())
-
-
-def _inlined(schema: Any, parents: tuple[str, ...]) -> Any:
-    """The schema with its references replaced by what they mean, except where a definition is inside itself."""
-    if isinstance(schema, list):
-        return [_inlined(one, parents) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    reference = schema.get("$ref")
-    if not isinstance(reference, str):
-        return {key: _inlined(value, parents) for key, value in schema.items()}
-    if reference in parents:
-        return {**schema, "$ref": BUNDLE_URI + reference}
-    meaning = _inlined(copy.deepcopy(_bundle()["$defs"][reference.removeprefix("#/$defs/")]), (*parents, reference))
-    beside = {key: _inlined(value, parents) for key, value in schema.items() if key != "$ref"}
-    return {**beside, "allOf": [meaning, *beside.get("allOf", [])]} if beside else meaning
+def _checks() -> Checks:
+    return Checks(_bundle()["$defs"])

@@ -188,12 +188,6 @@ class FederationSender:
         """The other servers that have users in a room, and that it allows."""
         return self._audiences.of(room)
 
-    def catch_up(self, destinations: Iterable[str], since: int) -> None:
-        """Tell servers what they may have missed after a position."""
-        for name in destinations:
-            self._fall_behind(name, since)
-            self._want_turn(name)
-
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way or could begin now."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import time
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -125,8 +125,10 @@ class FederationSender:
         self._farewells: list[tuple[str, str, int]] = []
         self._flush_timer: Timer | None = None
         self._flushing = asyncio.Lock()
-        # A number that was never used, also not before a crash: receivers answer one that they know without looking.
-        self._transactions = time.time_ns() // 1_000
+        # Ids that were never used, also not before a crash or with another clock: receivers answer one that they know
+        # without looking.
+        self._run_id = secrets.token_urlsafe(9)
+        self._transactions = 0
         self._stopped = False
         self.counts = SenderCounts()
 
@@ -469,7 +471,7 @@ class FederationSender:
     async def _put(self, name: str, events: list[dict[str, Any]], edus: list[Any]) -> None:
         self._transactions += 1
         body = {"origin": self._own_name, "origin_server_ts": self._clock.now_ms(), "pdus": events, "edus": edus}
-        path = encoded("/_matrix/federation/v1/send/{}", f"{self._transactions}")
+        path = encoded("/_matrix/federation/v1/send/{}", f"{self._run_id}.{self._transactions}")
         await self._client.request(name, "PUT", path, body=body, patient=True)
 
     async def _note_failure(self, name: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.storage.database import Reader, Transaction
+from homeserver.storage.events import IN_ROOM
 from homeserver.storage.rooms import StateKey
 
 IN_A_QUERY = 500
@@ -52,7 +53,7 @@ class EventGraphStore:
             part = event_ids[start : start + IN_A_QUERY]
             rows = await self._db.fetch_all(
                 "SELECT position, event_id, status, state_group, type, state_key FROM events"
-                f" WHERE event_id IN ({', '.join('?' * len(part))}) AND room_id = ?",
+                f" WHERE event_id IN ({', '.join('?' * len(part))}) AND{IN_ROOM}",
                 (*part, room_id),
             )
             found.update((row[1], GraphEvent(*row)) for row in rows)

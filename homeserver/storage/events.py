@@ -26,6 +26,10 @@ FOR_GOOD_REJECTED: Final = frozenset({REJECTED, REJECTED_OUTLIER})
 
 _decode = msgspec.json.Decoder().decode
 
+IN_ROOM: Final = " room_id || '' = ?"
+"""The condition that events, found by their ids, are in a room. It is written such that no index serves it: SQLite
+would rather walk through the whole room than look five ids up."""
+
 
 class StoredEvent:
     """An event with what the server knows of it.
@@ -162,7 +166,7 @@ class EventStore:
             part = event_ids[start : start + 500]
             marks = ", ".join("?" * len(part))
             rows = await self._db.fetch_all(
-                f"SELECT {_COLUMNS} WHERE e.event_id IN ({marks}) AND e.room_id = ?",
+                f"SELECT {_COLUMNS} WHERE e.event_id IN ({marks}) AND e.room_id || '' = ?",  # IN_ROOM
                 (*part, room_id),
             )
             found += [_stored(row, version) for row in rows]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from homeserver.protocol.room_versions import RoomVersion
 from homeserver.storage.database import Reader
-from homeserver.storage.events import EventStore, StoredEvent
+from homeserver.storage.events import IN_ROOM, EventStore, StoredEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +151,10 @@ class RelationStore:
         for start in range(0, len(event_ids), 500):
             part = event_ids[start : start + 500]
             rows = await self._db.fetch_all(
-                "SELECT event_id, relation, type, position FROM events WHERE room_id = ? AND status = 0"
-                f" AND relates_to IN ({', '.join('?' * len(part))}) ORDER BY position LIMIT ?",
-                (room_id, *part, limit),
+                "SELECT event_id, relation, type, position FROM events WHERE"
+                f" relates_to IN ({', '.join('?' * len(part))}) AND{IN_ROOM} AND status = 0"
+                " ORDER BY position LIMIT ?",
+                (*part, room_id, limit),
             )
             found += [(row[0], row[1], row[2], row[3]) for row in rows]
         return found[:limit]

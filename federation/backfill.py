@@ -1,7 +1,8 @@
 """History of before this server was in a room, fetched when somebody scrolls back to it.
 
-What is fetched gets places before everything else in the room (negative positions), and the state around it is not
-known: whoever needs that asks again. The servers that are asked leave out, or redact, what this one may not see.
+What is fetched gets places before everything else in the room (negative positions), with the state before it as the
+same server tells it (`rooms/earlier_history.py`). The servers that are asked leave out, or redact, what this one may
+not see; what each user may see is then for this server to say.
 
 Spec: Server-Server API, "Backfilling and retrieving missing events".
 """
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 from federation.client import FederationClient, RemoteFailed, encoded
 from federation.events import EventChecks, in_order
 from federation.missing_events import MissingEvents
 from homeserver.protocol.errors import MatrixError
+from homeserver.rooms.earlier_history import EarlierHistory
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.services import RoomServices
 
@@ -36,8 +39,10 @@ class Backfill:
         checks: EventChecks,
         missing: MissingEvents,
         rooms: RoomServices,
+        history: EarlierHistory,
         own_name: str,
     ) -> None:
+        self._history = history
         self._client = client
         self._checks = checks
         self._missing = missing
@@ -74,11 +79,10 @@ class Backfill:
                     await self._missing.bring_auth_events(server, room, event)
                 except MatrixError as error:
                     _log.debug("The auth events of %s cannot be had: %s", event.event_id, error)
-            if await self._rooms.room_import.add_history(room, in_order(events)):
+            if await self._history.add(room, in_order(events), partial(self._missing.state_before, server, room)):
                 return True
         return False
 
     def _servers(self, room: LiveRoom) -> list[str]:
         """Whom to ask: the servers with the most users in the room first."""
-        count = {name: users for name, users in room.servers.items() if name != self._own_name}
-        return sorted(count, key=lambda name: -count[name])[:SERVERS_MAX]
+        return [name for name in room.servers_to_ask() if name != self._own_name][:SERVERS_MAX]

@@ -114,5 +114,4 @@ class PastEvents:
 
     def _servers(self, room: LiveRoom) -> list[str]:
         """Whom to ask: the servers with the most users in the room first."""
-        count = {name: users for name, users in room.servers.items() if name != self._own_name}
-        return sorted(count, key=lambda name: -count[name])[:SERVERS_MAX]
+        return [name for name in room.servers_to_ask() if name != self._own_name][:SERVERS_MAX]

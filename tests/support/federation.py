@@ -92,8 +92,7 @@ async def open_federated(
     settings = server_settings(
         server_name=name,
         rooms=RoomSettings(name),
-        signing_key=generate_signing_key(f"k{len(network.servers)}"),
-        **changes,
+        **{"signing_key": generate_signing_key(f"k{len(network.servers)}"), **changes},
     )
     settings = replace(settings, users=replace(settings.users, server_name=ServerName(name)))
     clock = FakeClock()

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 CHECK = """
 Goes the way that other servers go, from the server name of the configuration to this server's keys: the name itself,
-/.well-known/matrix/server, SRV records, addresses, the port, the certificate, the keys and the version. Each step is a
-line, OK or WRONG; below what is wrong stands what to do. Exit status 1 when anything is wrong.
+/.well-known/matrix/server, SRV records, addresses, the port, the certificate, the keys, the version, and whether a
+proxy changes paths or refuses large transactions. Each step is a line, OK or WRONG; below what is wrong stands what to
+do. Exit status 1 when anything is wrong. Addresses in outbound.allowed_networks count as reached.
 
 The server must run. From inside a network it may look reachable although it is not from outside: to be sure, run the
 command on a machine elsewhere with a copy of the configuration and of the key, and delete both afterwards.
@@ -56,7 +57,8 @@ async def _report(settings: config.Settings, key: VerifyKey) -> int:
         wrong += 1
         _say(own_set_up.Finding(False, "federation is switched off", "Set federation.enabled: true, and restart."))
     advertised = settings.federation.advertised_address
-    async for finding in own_set_up.check_set_up(settings.server_name, key, advertised):
+    private = settings.outbound.allowed_networks
+    async for finding in own_set_up.check_set_up(settings.server_name, key, advertised, private=private):
         wrong += not finding.is_good
         _say(finding)
     return 1 if wrong else 0

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from federation.transactions import acl_of, takes_part
 from homeserver.protocol.errors import Forbidden, NotFound
+from homeserver.protocol.events import Event
 from homeserver.protocol.history_visibility import server_may_see, visibility_of
 from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.redaction import redact
@@ -60,29 +61,33 @@ class Serving:
 
     async def state_ids(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
         """`GET /state_ids`: the ids of the state before an event, and of its auth chain."""
-        _, state, chain = await self._state_before(origin, room_id, event_id)
-        return {"pdu_ids": list(state), "auth_chain_ids": chain}
+        state, found = await self._state_before(origin, room_id, event_id)
+        in_state = frozenset(state)
+        return {"pdu_ids": state, "auth_chain_ids": [one for one in found if one not in in_state]}
 
     async def state(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
         """`GET /state`: the same with the events themselves."""
-        room, state, chain = await self._state_before(origin, room_id, event_id)
-        found = await self._rooms.branches.with_auth_chains(room, [*state, *chain])
+        state, found = await self._state_before(origin, room_id, event_id)
+        in_state = frozenset(state)
         return {
             "pdus": [found[one][0].pdu for one in state],
-            "auth_chain": [found[one][0].pdu for one in chain],
+            "auth_chain": [event.pdu for one, (event, _) in found.items() if one not in in_state],
         }
 
-    async def _state_before(self, origin: str, room_id: str, event_id: str) -> tuple[LiveRoom, list[str], list[str]]:
+    async def _state_before(
+        self, origin: str, room_id: str, event_id: str
+    ) -> tuple[list[str], dict[str, tuple[Event, bool]]]:
+        """The ids of the state, and its events with their auth chain."""
         room = await self.room_for(origin, room_id)
+        if room.partial is not None:
+            raise NotFound("This server has just joined that room, and does not have its whole state yet")
         await self._find(room, event_id)
         try:
             before = await self._rooms.branches.before(room, event_id)
         except UnknownEvents:
             raise NotFound("The state before that event is not known here") from None
         ids = list((await self._rooms.branches.whole(room, before)).values())
-        chain = await self._rooms.branches.with_auth_chains(room, ids)
-        known = set(ids)
-        return room, ids, [event_id for event_id in chain if event_id not in known]
+        return ids, await self._rooms.branches.with_auth_chains(room, ids)
 
     async def event_auth(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
         """`GET /event_auth`: the auth chain of an event."""
@@ -187,10 +192,15 @@ class Serving:
     async def _may_see(self, origin: str, room: LiveRoom, stored: StoredEvent) -> bool:
         if domain_of(stored.event.sender) == origin:
             return True
-        key: StateKey = ("m.room.history_visibility", "")
-        if room.history_visibility in ("shared", "world_readable") and len(await self._history(room, key)) <= 1:
+        if await self._rooms.visibility.is_open_to_members(room):
             return True
-        before = await self._rooms.branches.whole(room, await self._rooms.branches.before(room, stored.event_id))
+        if room.partial is not None and stored.position > room.partial.base:
+            return takes_part(room, origin)  # who was there is not known yet; whoever is has been sent it too
+        key: StateKey = ("m.room.history_visibility", "")
+        try:
+            before = await self._rooms.branches.whole(room, await self._rooms.branches.before(room, stored.event_id))
+        except UnknownEvents:  # of before this server was in the room: the log says what others told of it
+            before = await self._rooms.store.list_state_ids_at(room.room_id, stored.position - 1)
         members = [user_id for kind, user_id in before if kind == MEMBER and domain_of(user_id) == origin]
         wanted = [before[key]] if key in before else []
         wanted += [before[MEMBER, user_id] for user_id in members]
@@ -208,6 +218,3 @@ class Serving:
             ],
             joined_later=takes_part(room, origin),
         )
-
-    async def _history(self, room: LiveRoom, key: StateKey) -> list[tuple[int, str | None]]:
-        return await self._rooms.store.list_key_history(room.room_id, key)

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from federation.device_lists import RemoteDeviceLists
+from federation.remote_presence import RemotePresence, Said
 from federation.transactions import EduHandler, acl_of
 from homeserver.protocol.errors import BadJson, Forbidden, MatrixError
 from homeserver.protocol.identifiers import domain_of, is_user_id
 from homeserver.rooms.receipts import READ
 from homeserver.rooms.services import RoomServices
+from homeserver.users.presence import parse_state
 from homeserver.users.services import UserServices
 
 DEVICES_MAX: Final = 1_000
+PRESENT_MAX: Final = 1_000
 TYPING_MS: Final = 60_000
 """Who stopped to type says so; whose server vanished is believed no longer than this. Those who go on say so earlier
 (`outgoing_edus.py`)."""
@@ -23,7 +26,10 @@ TYPING_MS: Final = 60_000
 class IncomingEdus:
     """Takes EDUs."""
 
-    def __init__(self, users: UserServices, rooms: RoomServices, device_lists: RemoteDeviceLists) -> None:
+    def __init__(
+        self, users: UserServices, rooms: RoomServices, device_lists: RemoteDeviceLists, presence: RemotePresence
+    ) -> None:
+        self._presence_of_others = presence
         self._users = users
         self._rooms = rooms
         self._device_lists = device_lists
@@ -69,22 +75,20 @@ class IncomingEdus:
 
     async def _presence(self, origin: str, content: Any) -> None:
         push = _object(content).get("push")
-        for one in push[:1000] if isinstance(push, list) else ():
+        told: dict[str, Said] = {}
+        for one in push[:PRESENT_MAX] if isinstance(push, list) else ():
             said = _object(one)
             user_id, state = _own(origin, said.get("user_id")), said.get("presence")
             status, ago = said.get("status_msg"), said.get("last_active_ago")
             if state in ("online", "offline", "unavailable"):
-                await self._users.presence.set_remote(
-                    user_id,
-                    state,
-                    status if isinstance(status, str) else None,
-                    ago if isinstance(ago, int) else 0,
-                )
+                since = ago if isinstance(ago, int) and 0 <= ago < 2**53 else 0
+                told[user_id] = (parse_state(state), status if isinstance(status, str) else None, since)
+        await self._presence_of_others.receive(told)
 
     async def _to_device(self, origin: str, content: Any) -> None:
         said = _object(content)
         sender, kind, messages = _own(origin, said.get("sender")), said.get("type"), _object(said.get("messages"))
-        if not isinstance(kind, str) or not 0 < len(kind.encode()) <= 255:
+        if not isinstance(kind, str) or not 0 < len(kind.encode()) <= 255 or "\0" in kind:
             raise BadJson("A message has a type")
         wanted = {
             user_id: {device: one for device, one in _object(by_device).items() if isinstance(one, Mapping)}

@@ -16,6 +16,7 @@ from federation.api.keys import KeysApi
 from federation.api.queries import QueriesApi
 from federation.api.rooms import RoomsApi
 from federation.api.routes import federation_routes
+from federation.arrivals import Arrivals
 from federation.audiences import Audiences
 from federation.backfill import Backfill
 from federation.backoff import Backoff
@@ -33,8 +34,10 @@ from federation.media import FederationMedia
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
 from federation.outgoing_edus import OutgoingEdus
+from federation.partial_state import StateCompletion
 from federation.past_events import PastEvents
 from federation.policy_servers import FederatedPolicyServers
+from federation.remote_presence import RemotePresence
 from federation.remote_rooms import RemoteRooms
 from federation.remote_servers import RemoteServers
 from federation.sender import FederationSender
@@ -47,7 +50,9 @@ from homeserver.http.routing import Route
 from homeserver.outbound.client import Outbound
 from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.signatures import key_id_of
+from homeserver.rooms.earlier_history import EarlierHistory
 from homeserver.storage.destinations import DestinationStore
+from homeserver.storage.presence import PresenceStore
 from homeserver.storage.remote_devices import RemoteDeviceStore
 from homeserver.storage.server_keys import ServerKeyStore
 
@@ -72,6 +77,7 @@ class FederationServices:
     keyring: Keyring
     sender: FederationSender
     joining: Joining
+    completion: StateCompletion
     leaving: Leaving
     inviting: Inviting
     knocking: Knocking
@@ -80,18 +86,27 @@ class FederationServices:
     device_lists: RemoteDeviceLists
     remote_rooms: RemoteRooms
     past_events: PastEvents
+    presence: RemotePresence
     outgoing_edus: OutgoingEdus
+    arrivals: Arrivals
     routes: list[Route]
 
     async def start(self) -> None:
         self.backoff.start(await DestinationStore(self.homeserver.db).list_destinations())
+        await self.homeserver.rooms.live.partial.load()
         await self.sender.start()
+        await self.completion.start()
         await self.device_lists.start()
+        await self.presence.start()
         await self.outgoing_edus.start()
+        await self.arrivals.start()
 
     async def stop(self) -> None:
+        await self.arrivals.stop()
         await self.outgoing_edus.stop()
+        await self.presence.stop()
         await self.device_lists.stop()
+        await self.completion.stop()
         await self.sender.stop()
         close = getattr(self.outbound, "close", None)
         if close is not None:
@@ -111,6 +126,9 @@ class FederationServices:
             named.insert(0, domain_of(membership.sender))
         if ":" in room_id:
             named.append(domain_of(room_id))
+        partial = self.homeserver.rooms.live.partial.find(room_id)
+        if partial is not None:
+            named.append(partial.resident)
         return [name for name in dict.fromkeys(named) if name and name != own]
 
 
@@ -167,9 +185,6 @@ def build_federation_services(
     events = MembershipEvents(
         rooms=rooms, client=client, checks=checks, clock=clock, own_name=own_name, signing_key=signing_key
     )
-    joining = Joining(
-        events=events, checks=checks, missing=missing, rooms=rooms, own_name=own_name, signing_key=signing_key
-    )
     leaving = Leaving(events=events, missing=missing, rooms=rooms, invites=rooms.invites_from_elsewhere)
     knocking = Knocking(events=events, missing=missing, invites=rooms.invites_from_elsewhere)
     inviting = Inviting(
@@ -207,6 +222,21 @@ def build_federation_services(
         own_name=own_name,
     )
     sender.add_metrics(homeserver.metrics)
+    completion = StateCompletion(
+        client=client, checks=checks, missing=missing, sender=sender, rooms=rooms, clock=clock, own_name=own_name
+    )
+    completion.add_metrics(homeserver.metrics)
+    joining = Joining(
+        events=events,
+        checks=checks,
+        missing=missing,
+        rooms=rooms,
+        completion=completion,
+        clock=clock,
+        own_name=own_name,
+        signing_key=signing_key,
+    )
+    presence = RemotePresence(PresenceStore(db), RemoteDeviceStore(db), users.presence, clock, own_name)
     transactions = Transactions(
         db=db,
         store=destinations,
@@ -215,7 +245,7 @@ def build_federation_services(
         checks=checks,
         missing=missing,
         own_name=own_name,
-        edus=IncomingEdus(users, rooms, device_lists).handlers(),
+        edus=IncomingEdus(users, rooms, device_lists, presence).handlers(),
     )
     media = FederationMedia(client, outbound, homeserver.media, own_name)
 
@@ -240,7 +270,16 @@ def build_federation_services(
         QueriesApi(users, rooms, homeserver.encryption, own_name),
         media,
     )
-    backfill = Backfill(client=client, checks=checks, missing=missing, rooms=rooms, own_name=own_name)
+    history = EarlierHistory(
+        db=db,
+        rooms=rooms.live,
+        events=rooms.events,
+        store=rooms.store,
+        graph=rooms.graph,
+        branches=rooms.branches,
+        room_import=rooms.room_import,
+    )
+    backfill = Backfill(client=client, checks=checks, missing=missing, rooms=rooms, history=history, own_name=own_name)
     outgoing_edus = OutgoingEdus(
         db=db,
         store=destinations,
@@ -249,6 +288,7 @@ def build_federation_services(
         users=users,
         encryption=homeserver.encryption,
         stream=homeserver.stream,
+        clock=clock,
         own_name=own_name,
     )
     services = FederationServices(
@@ -259,6 +299,7 @@ def build_federation_services(
         keyring=keyring,
         sender=sender,
         joining=joining,
+        completion=completion,
         leaving=leaving,
         inviting=inviting,
         knocking=knocking,
@@ -269,7 +310,9 @@ def build_federation_services(
         past_events=PastEvents(
             client=client, checks=checks, missing=missing, rooms=rooms, clock=clock, own_name=own_name
         ),
+        presence=presence,
         outgoing_edus=outgoing_edus,
+        arrivals=Arrivals(edus=outgoing_edus, rooms=rooms, users=users, stream=homeserver.stream, own_name=own_name),
         routes=routes,
     )
     remote.bind(services)

@@ -36,6 +36,13 @@ class PresenceStore:
         )
         return None if row is None else StoredPresence(*row)
 
+    async def list_present(self, server_name: str) -> list[str]:
+        """The users of all other servers than `server_name` who are not offline."""
+        rows = await self._db.fetch_all(
+            "SELECT user_id FROM presence WHERE state <> 'offline' AND user_id NOT LIKE ?", (f"%:{server_name}",)
+        )
+        return [row[0] for row in rows]
+
     async def list_changes(self, after: int, up_to: int) -> list[StoredPresence]:
         """What is newest in (after, up_to], in the order of the changes."""
         rows = await self._db.fetch_all(

@@ -182,6 +182,13 @@ class RoomStore:
                 found[key] = event_id
         return found
 
+    async def find_first_state_position(self, room_id: str) -> int:
+        """Where the log of the room's state begins: with its creation, or when this server came into it."""
+        found: int | None = await self._db.fetch_value(
+            "SELECT MIN(position) FROM state_changes WHERE room_id = ? AND position > 0", (room_id,)
+        )
+        return found or 0
+
     async def list_state_changes(
         self, room_id: str, after: int, up_to: int, *, event_type: str | None = None
     ) -> list[tuple[int, StateKey, str | None]]:
@@ -208,6 +215,19 @@ class RoomStore:
         """Every room that the user has ever had a membership in, forgotten ones included."""
         rows = await self._db.fetch_all(f"{_MEMBERSHIP} WHERE user_id = ?", (user_id,))
         return [_membership(row) for row in rows]
+
+    async def list_joins(self, user_ids: Sequence[str], after: int) -> list[tuple[str, str]]:
+        """(room, user) where one of the users joined after a position."""
+        found: list[tuple[str, str]] = []
+        for start in range(0, len(user_ids), 500):
+            part = user_ids[start : start + 500]
+            rows = await self._db.fetch_all(
+                "SELECT room_id, user_id FROM memberships WHERE position > ? AND membership = 'join'"
+                f" AND user_id IN ({', '.join('?' * len(part))})",
+                (after, *part),
+            )
+            found += [(row[0], row[1]) for row in rows]
+        return found
 
     async def list_members(self, room_id: str) -> list[Membership]:
         """Everybody who has a membership in the room, whose membership changed last at the end."""

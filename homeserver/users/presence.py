@@ -122,6 +122,15 @@ class Presence:
         state: State = "offline" if is_local else parse_state(stored.state)
         return _content(state, stored.status_msg, stored.last_active_ts, self._clock.now_ms())
 
+    def is_here(self, user_id: str) -> bool:
+        """Whether a local user was last told of as not offline."""
+        living = self._living.get(user_id)
+        return living is not None and living.told[0] != "offline"
+
+    def who_is_here(self) -> list[str]:
+        """The local users who were last told of as not offline."""
+        return [user_id for user_id in self._living if self.is_here(user_id)]
+
     async def list_changed_users(self, after: int, up_to: int) -> list[str]:
         """For /sync: whose presence changed in (after, up_to], in the order of the changes."""
         if not self._enabled:

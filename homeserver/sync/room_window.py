@@ -75,7 +75,12 @@ class RoomWindows:
         wanted = limit + 1
         while True:
             scanned = await self._events.list_timeline(
-                room.room_id, room.version, after=after, before=up_to + 1, limit=wanted, newest_first=True
+                room.room_id,
+                room.version,
+                after=after or 0,  # the history of before this server was in the room is for whoever scrolls there
+                before=up_to + 1,
+                limit=wanted,
+                newest_first=True,
             )
             scanned.reverse()
             complete = len(scanned) < wanted
@@ -146,7 +151,10 @@ class RoomWindows:
         if room.last_position <= up_to and room.resolved_at <= window.start:
             return await self._undo(room, window, members)
         wanted = None if members is None else frozenset(members)
-        ids = await self._store.list_state_ids_at(room.room_id, window.start)
+        start = window.start
+        if start <= 0 and not (window.all_events and window.all_events[0].event.type == "m.room.create"):
+            start = await self._store.find_first_state_position(room.room_id)
+        ids = await self._store.list_state_ids_at(room.room_id, start)
         chosen = [
             event_id
             for (event_type, state_key), event_id in ids.items()

@@ -61,6 +61,7 @@ async def test_B29_an_event_of_a_gap_is_judged_by_policy_as_any_other(scene: Sce
         asked.append(event.event_id)  # type: ignore[attr-defined]
         return "spam" if "spam" in str(event.content) else None  # type: ignore[attr-defined]
 
+    await scene.alice.set_state(scene.room_id, "m.room.policy", {"via": "policy.test"})  # `why_not` is its voice
     scene.one.homeserver.rooms.receiver._why_not_recommended = why_not
     spam = scene.liar.event(scene.room, content={"body": "spam"})
     after = scene.liar.event(scene.room, content={"body": "fine"}, prev=[spam])

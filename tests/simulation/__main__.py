@@ -1,8 +1,11 @@
+# ruff: noqa: T201
 """`python -m tests.simulation --seeds A:B` runs seeds by hand; with `--trace` it tells what happens in one."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import logging
 import os
 import sys
 import time
@@ -10,6 +13,7 @@ import traceback
 from collections import Counter
 
 from tests.simulation.world import Failed, World, run
+from tests.support.virtual_loop import current_process
 
 
 def main() -> int:
@@ -17,7 +21,10 @@ def main() -> int:
     parser.add_argument("--seeds", default="0:300", help="A:B runs A to B-1; a single number runs that one")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
     parser.add_argument("--digests", action="store_true", help="print of each seed what its trace comes to")
+    parser.add_argument("--log", metavar="LEVEL", help="print what the servers log, from this level on")
     options = parser.parse_args()
+    if options.log:
+        _print_logs(options.log)
     first, colon, last = options.seeds.partition(":")
     seeds = range(int(first), int(last) if colon else int(first) + 1)
     failed: list[int] = []
@@ -29,12 +36,10 @@ def main() -> int:
         totals["acknowledged"] += len(world.acknowledged)
         if options.digests:
             print(world.seed, world.digest)
-        if options.trace:
-            print("\n".join(world.trace), f"digest {world.digest}", sep="\n")
 
     for seed in seeds:
         try:
-            run(seed, see)
+            run(seed, see, is_loud=options.trace)
         except Failed as error:
             failed.append(seed)
             print(error, flush=True)
@@ -51,6 +56,24 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _print_logs(level: str) -> None:
+    """With the name of the server, in the simulation's own time."""
+
+    class Printer(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            process = current_process()
+            if process is not None:
+                now = asyncio.get_running_loop().time()
+                print(f"{now:10.3f} {process.name}: {self.format(record)}")
+
+    logging.getLogger().addHandler(Printer())
+    for name in ("federation", "homeserver"):
+        logging.getLogger(name).setLevel(level.upper())
+
+
 if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets must be the same in every run
+        command = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})
     os.nice(10)
     sys.exit(main())

@@ -69,9 +69,12 @@ class World:
     problems: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     is_stormy: bool = False
+    is_loud: bool = False
 
     def say(self, line: str) -> None:
         self.trace.append(f"{self.loop.time():.3f} {line}")
+        if self.is_loud:
+            print(f"{self.loop.time():10.3f} {line}")  # noqa: T201
 
     def chance_of(self, who: str) -> random.Random:
         """Chance that nobody else uses, so that a change somewhere else does not make all of a run another one."""
@@ -253,14 +256,15 @@ class _Complaints(logging.Handler):
         self._complaints.append(text)
 
 
-def run(seed: int, see: Callable[[World], None] | None = None) -> World:
-    """Run a seed. Raises Failed."""
+def run(seed: int, see: Callable[[World], None] | None = None, *, is_loud: bool = False) -> World:
+    """Run a seed. Raises Failed. `see` is called at the end, however it ends; `is_loud`: print the trace as it goes."""
 
     def main(folder: Path) -> Coroutine[Any, Any, World]:
         async def made() -> World:
             loop = asyncio.get_running_loop()
             assert isinstance(loop, VirtualLoop)
             world = World(seed, loop, random.Random(seed), None)  # type: ignore[arg-type]
+            world.is_loud = is_loud
             world.network = SimulatedNetwork(world.chance_of("network"), world.say)
             complaints = _Complaints(loop.complaints)
             logging.getLogger().addHandler(complaints)

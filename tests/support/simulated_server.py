@@ -94,8 +94,8 @@ class SimulatedServer:
         """Whether nothing waits to be told to other servers."""
         if not self.process.alive:
             return True
-        queues = self.federation.sender._queues.values()
-        return not any(queue.events or queue.behind or queue.has_stored_edus or queue.edus for queue in queues)
+        sender = self.federation.sender
+        return sender.is_idle and not (sender._queues or sender._behind or sender._with_stored_edus)
 
 
 @cache

@@ -22,6 +22,7 @@ from homeserver.storage.database import Database
 from homeserver.storage.migrating import migrate_sqlite
 from homeserver.storage.opening import open_database
 from homeserver.storage.synchronous import SynchronousDatabase
+from tests.support.in_flight import in_flight
 from tests.support.postgresql import PostgresServer
 
 ENGINES = ["sqlite", "postgresql"]
@@ -98,6 +99,7 @@ async def database(database_engine: str, database_location: str) -> AsyncIterato
         opened = open_in_memory()
     else:
         opened = await open_database(database_location, SystemClock())
+        in_flight.watch(opened)
     yield opened
     await opened.close()
 

@@ -1,7 +1,7 @@
 """Bundles the spec's OpenAPI files (split YAML) into the JSON files that tests read.
 
 `openapi.json`: every operation with the schemas of its JSON answers. `openapi_requests.json`: what a request of the
-Client-Server API may be, that is who may ask, its parameters and its body. Dropped: prose and examples.
+Client-Server and Server-Server APIs may be: who may ask, its parameters and its body. Dropped: prose and examples.
 The spec is © The Matrix.org Foundation C.I.C. and contributors, Apache License 2.0; the bundle says so and from where.
 """
 
@@ -132,12 +132,12 @@ class Bundler:
 
 
 class RequestBundler(Bundler):
-    """The other half: requests of the Client-Server API."""
+    """The other half: requests of the Client-Server and Server-Server APIs."""
 
-    holds = "Schemas of the requests of the Client-Server operations"
+    holds = "Schemas of the requests of the Client-Server and Server-Server operations"
 
     def _operations_of(self, api: str) -> list[dict[str, Json]]:
-        return super()._operations_of(api) if api == "client-server" else []
+        return super()._operations_of(api) if api in ("client-server", "server-server") else []
 
     def _operation(self, api: str, file: Path, method: str, path: str, operation: Json) -> dict[str, Json]:
         item = self._load(file)["paths"][path.removeprefix(self._base(file))]
@@ -145,6 +145,7 @@ class RequestBundler(Bundler):
             self._parameter(file, one) for one in (*item.get("parameters", ()), *operation.get("parameters", ()))
         ]
         return {
+            "api": api,
             "method": method.upper(),
             "path": path,
             "operation": operation["operationId"],

@@ -191,7 +191,7 @@ class Joining:
         if is_ours and not await self._rooms.memberships.may_join_restricted(room, event.sender):
             raise Forbidden("The user is in none of the rooms whose members may join")
         servers = self._servers_before(room, event)
-        self._events.check_accepted(await self._missing.receive(origin, event))
+        self._events.accept(origin, await self._missing.receive(origin, event))
         before = await self._rooms.branches.whole(room, await self._rooms.branches.before(room, event.event_id))
         told = self._without_members(room, event, before) if omit_members else before
         found = await self._rooms.branches.with_auth_chains(room, told.values())

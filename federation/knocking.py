@@ -51,5 +51,5 @@ class Knocking:
     async def send_knock(self, origin: str, room_id: str, event_id: str, pdu: Any) -> dict[str, Any]:
         """`PUT /send_knock`."""
         room, event = await self._events.take(origin, room_id, event_id, pdu, "knock")
-        self._events.check_accepted(await self._missing.receive(origin, event))
+        self._events.accept(origin, await self._missing.receive(origin, event))
         return {"knock_room_state": shown_state(room)}

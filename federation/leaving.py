@@ -58,5 +58,5 @@ class Leaving:
     async def send_leave(self, origin: str, room_id: str, event_id: str, pdu: Any) -> dict[str, Any]:
         """`PUT /send_leave` v2."""
         _, event = await self._events.take(origin, room_id, event_id, pdu, "leave")
-        self._events.check_accepted(await self._missing.receive(origin, event))
+        self._events.accept(origin, await self._missing.receive(origin, event))
         return {}

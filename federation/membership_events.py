@@ -8,7 +8,7 @@ Spec: Server-Server API, "Joining Rooms", "Leaving Rooms", "Knocking upon a room
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from signedjson.types import SigningKey
@@ -27,7 +27,7 @@ from homeserver.protocol.signatures import seal_event
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.receiving import Accepted, Known, Outcome
 from homeserver.rooms.services import RoomServices
-from homeserver.storage.events import ACCEPTED
+from homeserver.storage.events import ACCEPTED, StoredEvent
 
 
 class MembershipEvents:
@@ -49,6 +49,8 @@ class MembershipEvents:
         self._clock = clock
         self._own_name = own_name
         self._signing_key = signing_key
+        self.pass_on: Callable[[StoredEvent, str], None] = _to_nobody
+        """Tells the other servers of an event that one has brought; federation's sender does it."""
 
     # ---- the server that is in the room
 
@@ -111,6 +113,13 @@ class MembershipEvents:
         if event.content.get("membership") != membership:
             raise BadJson(f"The membership is not {membership!r}")
         return room, event
+
+    def accept(self, origin: str, outcome: Outcome) -> None:
+        """What became of an event that a server brought us for all servers in the room, which are told of it now.
+        Raises Forbidden unless the event is in the room."""
+        if isinstance(outcome, Accepted):
+            self.pass_on(outcome.stored, origin)
+        self.check_accepted(outcome)
 
     def check_accepted(self, outcome: Outcome) -> None:
         """Raises Forbidden unless the event is in the room now."""
@@ -214,6 +223,10 @@ SHOWN = (
 def shown_state(room: LiveRoom) -> list[dict[str, Any]]:
     """What somebody who is invited, or knocks, is told of a room: whole events (v1.16)."""
     return [stored.event.pdu for one in SHOWN if (stored := room.state_event(one)) is not None]
+
+
+def _to_nobody(stored: StoredEvent, origin: str) -> None:
+    """As long as nothing is sent."""
 
 
 def _committed(room: LiveRoom, key: tuple[str, str]) -> Event | None:

@@ -244,7 +244,17 @@ class FederationSender:
         if not names:
             return
         self._newest[room.room_id] = stored.position
-        item = (stored.position, room.room_id, event.pdu)
+        self._queue_for(names, room, stored)
+
+    def pass_on(self, stored: StoredEvent, origin: str) -> None:
+        """Tell the others in the room of an event that a server brought to us alone, such as its user's join. "The
+        resident server must also send the event to other servers participating in the room." """
+        room = self._rooms.live.peek(stored.event.room_id)
+        if room is not None:
+            self._queue_for([name for name in self._audiences.of(room) if name != origin], room, stored)
+
+    def _queue_for(self, names: Iterable[str], room: LiveRoom, stored: StoredEvent) -> None:
+        item = (stored.position, room.room_id, stored.event.pdu)
         for name in names:
             if name in self._behind:
                 self._skipped[name] = stored.position

@@ -48,24 +48,24 @@ class PartialJudging:
         if not members:
             return
 
+        assert room.partial is not None
+        base = room.partial.base  # they were there before; the log is written anew when all is known
+
         async def job(txn: Transaction) -> None:
             for stored in members:
-                position = txn.next_position()
-                user_id = stored.event.key[1]
-                self._store.set_state(txn, room.room_id, stored.event.key, stored.event_id, position)
+                event = stored.event
+                self._store.set_state(txn, room.room_id, event.key, stored.event_id, base)
                 self._store.set_membership(
                     txn,
                     Membership(
-                        room.room_id,
-                        user_id,
-                        membership_of(stored.event),
-                        stored.event_id,
-                        stored.event.sender,
-                        position,
-                        False,
+                        room.room_id, event.key[1], membership_of(event), stored.event_id, event.sender, base, False
                     ),
                 )
-                txn.on_commit(lambda stored=stored, position=position: _learned(room, stored, position))  # type: ignore[misc]
+            txn.on_commit(learned)
+
+        def learned() -> None:
+            for stored in members:
+                room.set_state(stored.event.key, stored)
 
         await self._db.write(job)
 
@@ -79,8 +79,3 @@ class PartialJudging:
             self._partial.add_waiting(txn, room.room_id, event.event_id)
 
         await self._db.write(job)
-
-
-def _learned(room: LiveRoom, stored: StoredEvent, position: int) -> None:
-    room.set_state(stored.event.key, stored)
-    room.resolved_at = max(room.resolved_at, position)

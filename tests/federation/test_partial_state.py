@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -232,3 +234,139 @@ async def test_other_servers_are_asked_when_the_resident_is_gone(
     await settle(two, three)
     page = await carol.get(f"/rooms/{room_id}/messages", dir="b", limit=1)
     assert page["chunk"][0]["event_id"] == said
+
+
+async def test_what_happens_meanwhile_is_right_in_the_end(
+    gate: Gate, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, room_id = await big_room(one)
+    bob = await two.register("bob")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    said = [await alice.say(room_id, "我先说")]
+    send = one.homeserver.rooms.pipeline.send
+    for user in ("@member3:one.test", "@member4:one.test"):
+        body = {"msgtype": "m.text", "body": user}
+        said.append((await send(room_id, Draft(user, "m.room.message", body))).event_id)
+    await alice.set_state(room_id, "m.room.topic", {"topic": "新的"})
+    await alice.post(f"/rooms/{room_id}/kick", {"user_id": "@member5:one.test"})
+    await alice.post(f"/rooms/{room_id}/ban", {"user_id": "@member4:one.test"})
+    await send(room_id, Draft("@member6:one.test", MEMBER, {"membership": "leave"}, state_key="@member6:one.test"))
+    await crowd(one, room_id, 3, "late")
+    await settle(one, two)
+    said.append(await bob.say(room_id, "我后说"))
+    await settle(one, two)
+    room = await two.homeserver.rooms.live.get(room_id)
+    assert room.membership("@member3:one.test") == "join"
+    assert room.content("m.room.topic") == {"topic": "新的"}
+    assert (await bob.get(f"/rooms/{room_id}/state/m.room.member/@member4:one.test"))["membership"] == "ban"
+    gate.open()
+    await until_whole(two, room_id)
+    await same_rooms(one, two, room_id)
+    for user in (alice, bob):
+        page = await user.get(f"/rooms/{room_id}/messages", dir="b", limit=50)
+        assert [one["event_id"] for one in page["chunk"] if one["type"] == "m.room.message"] == said[::-1]
+    # Whoever asks two for the state before one of these events is told all of it.
+    ours = await one.federation.client.get(
+        "two.test", f"/_matrix/federation/v1/state_ids/{quote(room_id, safe='')}", {"event_id": said[-1]}
+    )
+    assert sorted(ours["pdu_ids"]) == sorted((await one.homeserver.rooms.live.get(room_id)).state_ids.values())
+
+
+async def test_second_user_joins_while_the_first_waits_for_members(
+    gate: Gate, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, room_id = await big_room(one)
+    bob, carol, eve = await two.register("bob"), await two.register("carol"), await two.register("eve")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await alice.post(f"/rooms/{room_id}/ban", {"user_id": eve.user_id})
+    await carol.post(f"/join/{room_id}", {})
+    refused = await eve.request("POST", f"/join/{room_id}", {})
+    assert refused.status == 403
+    said = await carol.say(room_id, "hello")
+    await settle(one, two)
+    assert said == (await alice.get(f"/rooms/{room_id}/messages", dir="b", limit=1))["chunk"][0]["event_id"]
+    gate.open()
+    await until_whole(two, room_id)
+    await same_rooms(one, two, room_id)
+
+
+async def test_who_leaves_before_the_members_are_here_may_come_back(
+    gate: Gate, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, room_id = await big_room(one)
+    bob = await two.register("bob")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await bob.post(f"/rooms/{room_id}/leave", {})
+    await settle(one, two)
+    assert (await alice.get(f"/rooms/{room_id}/state/m.room.member/{bob.user_id}"))["membership"] == "leave"
+    await alice.say(room_id, "bob is gone")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    assert is_partial(two, room_id)
+    gate.open()
+    await until_whole(two, room_id)
+    await same_rooms(one, two, room_id)
+
+
+async def test_server_with_a_part_of_the_state_lets_nobody_in(
+    network: Network, gate: Gate, one: FederatedServer, two: FederatedServer
+) -> None:
+    _, room_id = await big_room(one)
+    three = await open_federated(network, "three.test")
+    bob, carol = await two.register("bob"), await three.register("carol")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    refused = await carol.request("POST", f"/join/{room_id}", {}, via="two.test")
+    assert refused.status != 200
+    await carol.post(f"/join/{room_id}", {}, via=["two.test", "one.test"])
+    gate.open()
+    await until_whole(two, room_id)
+    await until_whole(three, room_id)
+    await settle(one, two, three)
+    await same_rooms(one, two, room_id)
+    await same_rooms(one, three, room_id)
+
+
+async def test_small_room_comes_whole(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    assert not is_partial(two, room_id)
+    assert two.federation.completion.counts.events == 0
+
+
+async def test_progress_is_in_the_log_and_in_the_metrics(
+    gate: Gate, one: FederatedServer, two: FederatedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "federation")
+    _, room_id = await big_room(one)
+    bob = await two.register("bob")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    assert "halfdoor_partial_state_rooms 1.0" in two.homeserver.metrics.render().decode()
+    gate.open()
+    await until_whole(two, room_id)
+    numbers = two.homeserver.metrics.render().decode()
+    assert "halfdoor_partial_state_rooms 0.0" in numbers
+    assert "halfdoor_partial_state_completed_total 1.0" in numbers
+    lines = [record.getMessage() for record in caplog.records if room_id in record.getMessage()]
+    assert any("follow" in line for line in lines)
+    assert any("is whole" in line for line in lines)
+
+
+async def test_omitted_members_are_those_that_are_not_needed(
+    gate: Gate, network: Network, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat")  # without a name: heroes are needed
+    await crowd(one, room_id)
+    await alice.post(f"/rooms/{room_id}/ban", {"user_id": "@spam:two.test"})
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    room = await two.homeserver.rooms.live.get(room_id)
+    members = {key[1] for key in room.state_ids if key[0] == MEMBER}
+    assert {"@spam:two.test", bob.user_id} <= members
+    assert 5 <= len(members) <= 9
+    section = (await bob.get("/sync", filter=LAZY))["rooms"]["join"][room_id]
+    shown = {event["state_key"] for event in section["state"]["events"] if event["type"] == MEMBER}
+    assert set(section["summary"]["m.heroes"]) <= shown
+    assert room.partial is not None
+    assert room.partial.servers == {"one.test"}
+    gate.open()
+    await until_whole(two, room_id)

@@ -8,7 +8,7 @@ Spec: Server-Server API, "Inviting to a room".
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from signedjson.types import SigningKey
 
@@ -24,16 +24,22 @@ from homeserver.protocol.errors import (
     IncompatibleRoomVersion,
     InvalidParam,
     InviteBlocked,
+    MatrixError,
     NotFound,
+    Unrecognized,
 )
+from homeserver.protocol.event_format import parse_event
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of
-from homeserver.protocol.room_versions import ROOM_VERSIONS
+from homeserver.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.protocol.signatures import sign_event
 from homeserver.rooms.invites_from_elsewhere import InvitesFromElsewhere
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.services import RoomServices
 from homeserver.users.services import UserServices
+
+V1_VERSIONS: Final = ("1", "2")
+"""The room versions that there were when invites had their older form."""
 
 
 class Inviting:
@@ -73,6 +79,7 @@ class Inviting:
         known = await self._rooms.live.find(room_id)
         if known is not None and known.version is not version:
             raise BadJson("The room is of another version")  # A14
+        _check_create(said.get("invite_room_state"), version, room_id)
         event = await self._checks.check(said.get("event"), version, room_id)
         target = event.state_key
         if event.event_id != event_id:
@@ -94,6 +101,19 @@ class Inviting:
         await self._invites.add(signed, said.get("invite_room_state"))
         return signed
 
+    async def receive_invite_v1(self, origin: str, room_id: str, event_id: str, body: Any) -> Event:
+        """`PUT /invite` v1, whose body is the event, and what is told of the room stands beside it in `unsigned`.
+
+        "Servers which receive a v1 invite request must assume that the room version is either "1" or "2"": which of
+        them, only the room itself says, and both have the same events.
+        """
+        known = await self._rooms.live.find(room_id)
+        version = known.version.identifier if known is not None and known.version.identifier in V1_VERSIONS else "1"
+        beside = body.get("unsigned") if isinstance(body, dict) else None
+        told = beside.get("invite_room_state") if isinstance(beside, dict) else None
+        said = {"room_version": version, "event": body, "invite_room_state": told}
+        return await self.receive_invite(origin, room_id, event_id, said)
+
     # ---- a user of ours invites
 
     async def countersign(self, room: LiveRoom, event: Event) -> Event:
@@ -111,9 +131,8 @@ class Inviting:
             "invite_room_state": shown,
             "via": [self._own_name],
         }
-        path = encoded("/_matrix/federation/v2/invite/{}/{}", event.room_id, event.event_id)
         try:
-            answer = await self._client.request(domain_of(target), "PUT", path, body=body)
+            answer = await self._bring(domain_of(target), event, body)
         except RemoteRefused as error:
             if error.status == 403 and error.remote_errcode == InviteBlocked.errcode:
                 raise InviteBlocked(f"{target} does not accept invites from you.") from error
@@ -129,3 +148,37 @@ class Inviting:
         signed = Event(pdu, event.room_version, event.event_id)
         await self._checks.check(pdu, event.room_version, event.room_id)
         return signed
+
+    async def _bring(self, server: str, event: Event, body: dict[str, Any]) -> Any:
+        """Ask by the newer form, and by the older one where the server does not know that."""
+        path = "/_matrix/federation/{}/invite/{}/{}"
+        try:
+            return await self._client.request(
+                server, "PUT", encoded(path, "v2", event.room_id, event.event_id), body=body
+            )
+        except RemoteRefused as error:
+            is_unknown = error.status in (404, 405) or (error.status == 400 and not error.remote_errcode)
+            is_unknown = is_unknown and error.remote_errcode in ("", Unrecognized.errcode)
+            if not is_unknown or event.room_version.identifier not in V1_VERSIONS:
+                raise
+        older = {**event.pdu, "unsigned": {"invite_room_state": body["invite_room_state"]}}
+        answer = await self._client.request(
+            server, "PUT", encoded(path, "v1", event.room_id, event.event_id), body=older
+        )
+        return answer[1] if isinstance(answer, list) and len(answer) == 2 else answer
+
+
+def _check_create(told: Any, version: RoomVersion, room_id: str) -> None:
+    """What is told of a room must not be of another one: where the id is the hash of the create event, a whole create
+    event proves it (MSC4311). Of stripped events, which others still send, nothing can be checked. Raises InvalidParam.
+    """
+    if not version.room_id_is_create_hash or not isinstance(told, list):
+        return
+    for one in told:
+        if isinstance(one, dict) and one.get("type") == "m.room.create" and "hashes" in one:
+            try:
+                is_of_it = parse_event(one, version).room_id == room_id
+            except MatrixError:
+                is_of_it = False
+            if not is_of_it:
+                raise InvalidParam("invite_room_state tells of another room")

@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from federation.client import FederationClient, RemoteFailed, RemoteRefused
+from federation.client import FederationClient, RemoteRefused
 from homeserver.encryption.key_format import parse_cross_signing_key, parse_device_keys, parse_one_time_key
 from homeserver.media.remote import RemoteFile
-from homeserver.protocol.errors import InvalidParam, MatrixError, NotFound, Unavailable
+from homeserver.protocol.errors import InvalidParam, MatrixError, Unavailable
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of, is_server_name
 from homeserver.rooms.live_room import LiveRoom
@@ -118,14 +118,8 @@ class RemoteServers:
     # ---- profiles
 
     async def fetch_profile(self, user_id: str) -> dict[str, Any]:
-        """Raises NotFound."""
-        try:
-            answer = await self._client.get(
-                domain_of(user_id), "/_matrix/federation/v1/query/profile", {"user_id": user_id}, timeout=10
-            )
-        except RemoteFailed as error:
-            raise NotFound("There is no such user, or their server does not answer.") from error
-        return answer if isinstance(answer, dict) else {}
+        """Raises NotFound, Forbidden, RemoteFailed."""
+        return await self._bound.profiles.get(user_id)
 
     # ---- keys
 

@@ -38,6 +38,7 @@ from federation.partial_state import StateCompletion
 from federation.past_events import PastEvents
 from federation.policy_servers import FederatedPolicyServers
 from federation.remote_presence import RemotePresence
+from federation.remote_profiles import RemoteProfiles
 from federation.remote_rooms import RemoteRooms
 from federation.remote_servers import RemoteServers
 from federation.sender import FederationSender
@@ -87,6 +88,7 @@ class FederationServices:
     remote_rooms: RemoteRooms
     past_events: PastEvents
     presence: RemotePresence
+    profiles: RemoteProfiles
     outgoing_edus: OutgoingEdus
     arrivals: Arrivals
     routes: list[Route]
@@ -237,6 +239,7 @@ def build_federation_services(
         signing_key=signing_key,
     )
     presence = RemotePresence(PresenceStore(db), RemoteDeviceStore(db), users.presence, clock, own_name)
+    events.pass_on = sender.pass_on
     transactions = Transactions(
         db=db,
         store=destinations,
@@ -311,6 +314,7 @@ def build_federation_services(
             client=client, checks=checks, missing=missing, rooms=rooms, clock=clock, own_name=own_name
         ),
         presence=presence,
+        profiles=RemoteProfiles(client, clock),
         outgoing_edus=outgoing_edus,
         arrivals=Arrivals(edus=outgoing_edus, rooms=rooms, users=users, stream=homeserver.stream, own_name=own_name),
         routes=routes,

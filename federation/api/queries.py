@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+from federation.transactions import takes_part
 from homeserver.encryption.services import EncryptionServices
 from homeserver.http.parsing import query_int, query_string
 from homeserver.http.request import Request, Response
-from homeserver.protocol.errors import BadJson, MissingParam, NotFound, UnknownToken
+from homeserver.protocol.errors import BadJson, Forbidden, MissingParam, NotFound, UnknownToken, Unrecognized
 from homeserver.protocol.identifiers import domain_of, parse_room_alias, parse_user_id
 from homeserver.rooms.public_rooms import DirectoryQuery
 from homeserver.rooms.services import RoomServices
@@ -75,6 +76,8 @@ class QueriesApi:
 
     async def query_profile(self, request: Request, origin: str, body: Any) -> Any:
         user_id = self._own_user(query_string(request, "user_id"))
+        if not self._users.profiles.for_strangers and not await self._shares_room(origin, user_id):
+            raise Forbidden("Profiles of this server can be read by those who share a room with their user.")
         profile = await self._users.profiles.get_profile(user_id)
         field = query_string(request, "field", None)
         if field is None:
@@ -120,6 +123,18 @@ class QueriesApi:
             if user_id in keys.get(member, {}):
                 answer[name] = keys[member][user_id]
         return answer
+
+    async def query_other(self, request: Request, origin: str, body: Any) -> Any:
+        """`GET /query/{queryType}` of a type that the specification does not have: its two have rows of their own."""
+        raise Unrecognized("This server knows no queries of that type")
+
+    async def _shares_room(self, origin: str, user_id: str) -> bool:
+        """Whether anybody of a server is in a room with one of our users (G09)."""
+        for room_id in await self._rooms.memberships.joined_rooms(user_id):
+            room = await self._rooms.live.find(room_id)
+            if room is not None and takes_part(room, origin):
+                return True
+        return False
 
     def _own_user(self, user_id: str) -> str:
         if domain_of(parse_user_id(user_id)) != self._own_name:

@@ -90,8 +90,7 @@ class RoomsApi:
     async def invite_v1(self, request: Request, origin: str, body: Any) -> Any:
         """The older form, where the body is the event: for room versions 1 and 2."""
         params = request.path_params
-        said = {"room_version": "1", "event": body}
-        event = await self._inviting.receive_invite(origin, params["room_id"], params["event_id"], said)
+        event = await self._inviting.receive_invite_v1(origin, params["room_id"], params["event_id"], body)
         return [200, {"event": event.pdu}]
 
     async def exchange_third_party_invite(self, request: Request, origin: str, body: Any) -> Any:

@@ -58,6 +58,7 @@ def federation_routes(
         signed("POST", f"{v1}/publicRooms", queries.query_public_rooms, "queryPublicRooms"),
         signed("GET", f"{v1}/query/directory", queries.query_directory, "queryRoomDirectory"),
         signed("GET", f"{v1}/query/profile", queries.query_profile, "queryProfile"),
+        signed("GET", f"{v1}/query/{{query_type}}", queries.query_other, "queryInfo"),
         signed("POST", f"{v1}/user/keys/query", queries.query_keys, "queryUserEncryptionKeys"),
         signed("POST", f"{v1}/user/keys/claim", queries.claim_keys, "claimUserEncryptionKeys"),
         signed("GET", f"{v1}/user/devices/{{user_id}}", queries.get_devices, "getUserDevices"),

@@ -48,7 +48,7 @@ RemoteMessages = Callable[[Transaction, str, str, str, Mapping[str, Mapping[str,
 """(txn, sender, type, message id, {user_id: {device_id: content}}) for users of other servers, in the transaction."""
 
 FetchProfile = Callable[[str], Awaitable[dict[str, Any]]]
-"""The profile of a user of another server. Raises NotFound."""
+"""The profile of a user of another server. Raises NotFound, Forbidden, RemoteServerFailed."""
 
 
 async def no_remote_profiles(user_id: str) -> dict[str, Any]:

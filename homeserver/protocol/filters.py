@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 from homeserver.protocol.errors import BadJson, InvalidParam
@@ -55,9 +55,12 @@ class EventFilter:
     senders: frozenset[str] | None = None
     not_senders: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def passes_all(self) -> bool:
         """Whether every event passes, so that the caller need not ask."""
+        return self._passes_types_and_senders()
+
+    def _passes_types_and_senders(self) -> bool:
         return self.types is None and self.not_types is None and self.senders is None and not self.not_senders
 
     def limit_within(self, default: int, maximum: int) -> int:
@@ -92,10 +95,10 @@ class RoomEventFilter(EventFilter):
     related_by_rel_types: frozenset[str] | None = None
     related_by_senders: frozenset[str] | None = None
 
-    @property
+    @cached_property
     def passes_all(self) -> bool:
         return (
-            EventFilter.passes_all.__get__(self)
+            self._passes_types_and_senders()
             and self.rooms is None
             and not self.not_rooms
             and self.contains_url is None
@@ -143,7 +146,7 @@ class RoomFilter:
     def allows_room(self, room_id: str) -> bool:
         return (self.rooms is None or room_id in self.rooms) and room_id not in self.not_rooms
 
-    @property
+    @cached_property
     def lazy_load_members(self) -> bool:
         """Whether memberships are sent only for the senders of what is sent: a matter of the state section, by which
         clients ask for it; some say it for the timeline only."""

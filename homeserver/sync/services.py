@@ -105,6 +105,7 @@ def build_sync_services(
         aggregations=rooms.aggregations,
         serializer=rooms.serializer,
         lazy_members=lazy_members,
+        clock=clock,
         limit_default=settings.timeline_limit_default,
         limit_max=settings.timeline_limit_max,
     )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from homeserver.notifier import Notifier
@@ -28,8 +28,10 @@ class KnownRooms:
         self._places = [row.position for row in self.rows]
         self.joined = {row.room_id: row for row in self.rows if row.membership == "join"}
 
-    def news(self, after: int) -> list[Membership]:
+    def news(self, after: int) -> Sequence[Membership]:
         """Those that began after a position, in the order of their beginnings."""
+        if not self._places or self._places[-1] <= after:
+            return ()
         return self.rows[bisect_right(self._places, after) :]
 
 

@@ -40,7 +40,12 @@ class DeviceListSection:
     async def changes(self, run: SyncRun) -> tuple[set[str], set[str]]:
         """(users whose devices changed or who are new to the user, users with whom no room is shared any more)."""
         changed: set[str] = set()
-        if self._stream.any_since(Change.DEVICE_LISTS, run.after):
+        has_members = self._stream.any_since(Change.MEMBERSHIP, run.after)
+        has_devices = self._stream.any_since(Change.DEVICE_LISTS, run.after)
+        made_whole = self._rooms.partial.made_whole(run.after, run.now.position)
+        if not (has_members or has_devices or made_whole or run.newly_left):
+            return changed, set()
+        if has_devices:
             users = await self._device_lists.list_changed_users(run.after, run.now.position)
             changed = (await self._store.list_sharing(run.user_id, users) | {run.user_id}).intersection(users)
             if self._stream.changed_since(Change.DEVICE_LISTS, run.user_id, run.after):
@@ -50,12 +55,12 @@ class DeviceListSection:
         for membership in run.memberships.news(run.after):
             if membership.membership == "join" and membership.position <= run.now.position:
                 changed.update((await self._rooms.get(membership.room_id)).joined_members())
-        for room_id in self._rooms.partial.made_whole(run.after, run.now.position):
+        for room_id in made_whole:
             if room_id in run.memberships.joined:
                 changed.update((await self._rooms.get(room_id)).joined_members())
         gone_from_here: set[str] = set()
         rooms = self._stream.changed_among(Change.EVENTS, run.memberships.joined, run.after)
-        for room_id in rooms if self._stream.any_since(Change.MEMBERSHIP, run.after) else ():
+        for room_id in rooms if has_members else ():
             room = await self._rooms.get(room_id)
             if room.last_position <= run.after:
                 continue

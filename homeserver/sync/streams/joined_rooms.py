@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from homeserver.clock import Clock
 from homeserver.protocol.filters import Filter, only_fields
 from homeserver.push.unread_counts import RoomCounts, UnreadCounts
 from homeserver.rooms.aggregations import Aggregations
@@ -20,6 +22,19 @@ from homeserver.sync.lazy_members import LazyMembers
 from homeserver.sync.request import SyncRun
 from homeserver.sync.room_window import RoomWindows, Window
 from homeserver.sync.summary import heroes, room_summary
+
+SHARED_TIMELINES: Final = 32
+SHARED_SECONDS: Final = 0.5
+"""The age of the events is not that of the moment then."""
+
+
+class _SharedTimeline(NamedTuple):
+    """What happened in a room between two places, for readers who were in it all that time."""
+
+    window: Window
+    events: list[Any]
+    senders: set[str]
+    expires: float
 
 
 class JoinedRoomSection:
@@ -36,6 +51,7 @@ class JoinedRoomSection:
         aggregations: Aggregations,
         serializer: EventSerializer,
         lazy_members: LazyMembers,
+        clock: Clock,
         limit_default: int = 10,
         limit_max: int = 100,
     ) -> None:
@@ -47,6 +63,8 @@ class JoinedRoomSection:
         self._aggregations = aggregations
         self._serializer = serializer
         self._lazy_members = lazy_members
+        self._clock = clock
+        self._shared: OrderedDict[tuple[str, int, int, int], _SharedTimeline] = OrderedDict()
         self._limit_default = limit_default
         self._limit_max = limit_max
 
@@ -85,18 +103,7 @@ class JoinedRoomSection:
 
     async def _add_room(self, run: SyncRun, room: LiveRoom, *, is_new: bool) -> None:
         wanted = run.request.filter.room
-        timeline_filter = wanted.timeline
-        show_timeline = timeline_filter.allows_room(room.room_id)
-        window = await self._windows.look(
-            room,
-            run.user_id,
-            after=None if is_new else run.after,
-            up_to=run.now.position,
-            limit=timeline_filter.limit_within(self._limit_default, self._limit_max) if show_timeline else 0,
-            event_filter=timeline_filter,
-            ignored=run.ignored,
-            was_joined=not is_new,
-        )
+        window, timeline = await self._timeline(run, room, is_new=is_new)
         if is_new and not run.is_initial and not window.limited:
             # A client that knows the room from an earlier stay must not append what it has already.
             window.limited = await self._windows.has_returned(room, run.user_id)
@@ -107,7 +114,6 @@ class JoinedRoomSection:
         if not has_news and not run.request.full_state and not window.limited:
             return
         section = run.joined_section(room.room_id)
-        timeline = await self.events(run, room, window.events)
         section["timeline"] = {
             "events": timeline,
             "limited": window.limited,
@@ -118,6 +124,42 @@ class JoinedRoomSection:
         made_whole = room.whole_at > run.after
         if made_whole or is_new or run.request.full_state or _changes_summary(run.after, window):
             section["summary"] = room_summary(room, run.user_id)
+
+    async def _timeline(self, run: SyncRun, room: LiveRoom, *, is_new: bool) -> tuple[Window, list[Any]]:
+        """What happened, and its events as they are shown.
+
+        A message wakes all members of a room, who then ask for the very same: what the first of them gets is kept for
+        the others, unless something of it is the reader's own.
+        """
+        wanted = run.request.filter
+        event_filter = wanted.room.timeline
+        show_timeline = event_filter.allows_room(room.room_id)
+        limit = event_filter.limit_within(self._limit_default, self._limit_max) if show_timeline else 0
+        is_plain = event_filter.passes_all and wanted.event_fields is None and wanted.event_format == "client"
+        can_share = is_plain and not is_new and not run.ignored
+        key, now = (room.room_id, run.after, run.now.position, limit), self._clock.monotonic()
+        if can_share:
+            shared = self._shared.get(key)
+            if shared is not None and now < shared.expires and run.user_id not in shared.senders:
+                return shared.window, shared.events
+        window = await self._windows.look(
+            room,
+            run.user_id,
+            after=None if is_new else run.after,
+            up_to=run.now.position,
+            limit=limit,
+            event_filter=event_filter,
+            ignored=run.ignored,
+            was_joined=not is_new,
+        )
+        events = await self.events(run, room, window.events)
+        senders: set[str] = {stored.event.sender for stored, _ in window.events}
+        # Of relations, too, some are shown to their senders alone.
+        if can_share and run.user_id not in senders and not _may_have_relations(window.events):
+            self._shared[key] = _SharedTimeline(window, events, senders, now + SHARED_SECONDS)
+            if len(self._shared) > SHARED_TIMELINES:
+                self._shared.popitem(last=False)
+        return window, events
 
     async def _state(self, run: SyncRun, room: LiveRoom, window: Window, shown_before: int | None) -> list[StoredEvent]:
         lazy = run.request.filter.room.lazy_load_members
@@ -170,7 +212,7 @@ class JoinedRoomSection:
     async def events(self, run: SyncRun, room: LiveRoom, events: list[tuple[StoredEvent, str]]) -> list[Any]:
         """Timeline events as the filter wants them."""
         bundled: Mapping[str, dict[str, Any]] = {}
-        if any(stored.has_relations is not False for stored, _ in events):
+        if _may_have_relations(events):
             bundled = await self._aggregations.of_events(
                 room, [stored for stored, _ in events], run.reader, ignored=run.ignored
             )
@@ -196,6 +238,10 @@ class JoinedRoomSection:
         if wanted.event_fields is None:
             return raw
         return only_fields(msgspec.json.decode(raw), wanted.event_fields)
+
+
+def _may_have_relations(events: Iterable[tuple[StoredEvent, str]]) -> bool:
+    return any(stored.has_relations is not False for stored, _ in events)
 
 
 def _changes_summary(after: int, window: Window) -> bool:

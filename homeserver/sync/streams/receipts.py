@@ -16,7 +16,9 @@ class ReceiptSection:
 
     async def add_to(self, run: SyncRun) -> None:
         event_filter = run.request.filter.room.ephemeral
-        if not event_filter.matches("m.receipt"):
+        any_changed = self._stream.any_since(Change.RECEIPTS, run.after)
+        any_changed = any_changed or self._stream.any_since(Change.PRIVATE_RECEIPTS, run.after)
+        if not (any_changed or run.newly_joined) or not event_filter.matches("m.receipt"):
             return
         own_changed = self._stream.changed_since(Change.PRIVATE_RECEIPTS, run.user_id, run.after)
         whole = [room_id for room_id in run.newly_joined if event_filter.allows_room(room_id)]

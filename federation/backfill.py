@@ -24,7 +24,9 @@ from homeserver.rooms.services import RoomServices
 
 PAGE: Final = 100
 SERVERS_MAX: Final = 5
-FROM_MAX: Final = 5
+FROM_MAX: Final = 20
+PARTS_MAX: Final = 5
+"""Whoever names events that do not exist hides no more than so many times so many others."""
 
 _log = logging.getLogger("federation.backfill")
 
@@ -62,7 +64,14 @@ class Backfill:
         unknown = await self._rooms.graph.list_unknown(room.room_id)
         if not unknown:
             return False
-        wanted = list(dict.fromkeys(event_id for event_id, _ in unknown))[:FROM_MAX]
+        wanted = list(dict.fromkeys(event_id for event_id, _ in unknown))
+        for start in range(0, min(len(wanted), FROM_MAX * PARTS_MAX), FROM_MAX):
+            if await self._fetch_before(room, wanted[start : start + FROM_MAX]):
+                return True
+        return False
+
+    async def _fetch_before(self, room: LiveRoom, wanted: list[str]) -> bool:
+        """Fetch some of the events that others name and nobody has told us, and what came before them."""
         path = encoded("/_matrix/federation/v1/backfill/{}", room.room_id)
         for server in self._servers(room):
             try:

@@ -31,7 +31,7 @@ GAP_MAX: Final = 20
 GAP_PAGES_MAX: Final = 25
 """What lies further back than so many pages is left to whoever scrolls there."""
 ONE_BY_ONE_MAX: Final = 50
-"""Up to so many events of a state are asked for one by one; beyond it, the whole state at once."""
+"""Up to so many events of a state are asked for one by one; beyond it, or when not all can be had, the whole state."""
 STATE_MAX: Final = 100_000
 
 _log = logging.getLogger("federation.missing_events")
@@ -164,14 +164,20 @@ class MissingEvents:
         missing = [event_id for event_id in dict.fromkeys(ids) if event_id not in here]
         if not missing:
             return
-        if len(missing) > ONE_BY_ONE_MAX:
+        if len(missing) <= ONE_BY_ONE_MAX:
+            pdus = [pdu for event_id in missing for pdu in await self.fetch_event(origin, event_id)]
+            await self._keep(room, pdus, missing)
+            here = await self._rooms.graph.find_graph_events(room.room_id, ids)
+            missing = [event_id for event_id in missing if event_id not in here]
+        if missing:
             path = encoded("/_matrix/federation/v1/state/{}", room.room_id)
             answer = await self._client.get(origin, path, {"event_id": event.event_id}, max_bytes=STATE_BYTES)
             pdus = [*list_of(answer, "auth_chain")[:STATE_MAX], *list_of(answer, "pdus")[:STATE_MAX]]
-        else:
-            pdus = [pdu for event_id in missing for pdu in await self.fetch_event(origin, event_id)]
+            await self._keep(room, pdus, missing)
+
+    async def _keep(self, room: LiveRoom, pdus: Sequence[Any], wanted: Iterable[str]) -> None:
         events = await self._checks.check_all(pdus, room.version, room.room_id)
-        await self._rooms.room_import.keep_outliers(room, _reachable(events, missing))
+        await self._rooms.room_import.keep_outliers(room, _reachable(events, wanted))
 
     async def fetch_event(self, origin: str, event_id: str) -> list[Any]:
         """The PDU of one event, or nothing."""

@@ -19,12 +19,14 @@ from homeserver.rooms.branches import UnknownEvents
 from homeserver.rooms.live_room import MEMBER, LiveRoom
 from homeserver.rooms.room_summaries import summary_of
 from homeserver.rooms.services import RoomServices
-from homeserver.storage.events import ACCEPTED, StoredEvent
+from homeserver.storage.events import ACCEPTED, OUTLIER, SOFT_FAILED, StoredEvent
 from homeserver.storage.rooms import StateKey
 
 BACKFILL_MAX: Final = 100
 MISSING_MAX: Final = 20
 WALK_MAX: Final = 1_000
+TOLD: Final = (ACCEPTED, SOFT_FAILED)
+"""What is soft-failed is handled as any other event but towards clients and as an end of the room."""
 
 
 class Serving:
@@ -47,7 +49,7 @@ class Serving:
 
     async def _find(self, room: LiveRoom, event_id: str) -> StoredEvent:
         found = await self._rooms.events.find_events(room.room_id, room.version, [event_id])
-        if not found or found[0].status != ACCEPTED:
+        if not found or found[0].status not in TOLD:
             raise NotFound("The event is not known here")
         return found[0]
 
@@ -57,6 +59,9 @@ class Serving:
         if room_id is None:
             raise NotFound("The event is not known here")
         room = await self.room_for(origin, room_id)
+        for stored in await self._rooms.events.find_events(room_id, room.version, [event_id]):
+            if stored.status == OUTLIER and stored.event.is_state:  # as in the answers to /state and /event_auth
+                return stored.event.pdu
         return (await self.visible(origin, room, [await self._find(room, event_id)]))[0]
 
     async def state_ids(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
@@ -100,14 +105,17 @@ class Serving:
         """`GET /backfill`: events and what came before them, newest first."""
         room = await self.room_for(origin, room_id)
         found = await self._rooms.events.find_events(room_id, room.version, list(start)[:20])
-        found = [stored for stored in found if stored.status == ACCEPTED]
+        found = [stored for stored in found if stored.status in TOLD]
         if not found:
             return []
         newest = max(stored.position for stored in found)
+        limit = min(max(limit, 1), BACKFILL_MAX)
         page = await self._rooms.events.list_timeline(
-            room_id, room.version, before=newest + 1, limit=min(max(limit, 1), BACKFILL_MAX), newest_first=True
+            room_id, room.version, before=newest + 1, limit=limit, newest_first=True
         )
-        return await self.visible(origin, room, page)
+        here = {stored.event_id for stored in page}
+        named = [stored for stored in found if stored.event_id not in here]  # soft-failed, or long before the newest
+        return await self.visible(origin, room, [*page[: max(limit - len(named), 0)], *named])
 
     async def missing_events(
         self, origin: str, room_id: str, earliest: Sequence[str], latest: Sequence[str], limit: int, min_depth: int
@@ -120,7 +128,7 @@ class Serving:
         level = [
             one
             for stored in await self._rooms.events.find_events(room_id, room.version, list(latest)[:20])
-            if stored.status == ACCEPTED
+            if stored.status in TOLD
             for one in stored.event.prev_events
         ]
         while level and len(found) < limit:
@@ -128,7 +136,7 @@ class Serving:
             seen.update(wanted)
             level = []
             for stored in await self._rooms.events.find_events(room_id, room.version, wanted) if wanted else ():
-                if stored.status == ACCEPTED and stored.event.depth >= min_depth and len(found) < limit:
+                if stored.status in TOLD and stored.event.depth >= min_depth and len(found) < limit:
                     found.append(stored)
                     level += stored.event.prev_events
         found.sort(key=lambda stored: (stored.event.depth, stored.position))

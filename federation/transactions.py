@@ -1,8 +1,8 @@
 """Transactions of other servers: up to fifty events and a hundred EDUs at a time.
 
 The handler fails for nothing that stands in a transaction (A15): each event falls by itself, and what became of it is
-in the answer. A transaction that comes again gets the answer it got; one origin has one transaction under way at a time
-(B26).
+in the answer. It fails only when the database does, so that the transaction comes again. One that comes again gets the
+answer it got; one origin has one transaction under way at a time (B26).
 
 Spec: Server-Server API, "Transactions", "PDUs", "EDUs".
 """
@@ -19,7 +19,7 @@ import msgspec
 from federation.events import EventChecks
 from federation.missing_events import MissingEvents
 from homeserver.clock import Clock
-from homeserver.protocol.errors import BadJson, Forbidden, MatrixError, NotInRoom
+from homeserver.protocol.errors import BadJson, Forbidden, MatrixError, NotInRoom, Unavailable
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.room_versions import ROOM_VERSIONS
@@ -119,9 +119,10 @@ class Transactions:
             if isinstance(one, Event):
                 by_room.setdefault(one.room_id, []).append(one)
             elif isinstance(one, Exception):
+                error = _said(origin, one)
                 name = _claimed_id(pdu)
                 if name is not None:
-                    outcomes[name] = {"error": _said(one)}
+                    outcomes[name] = {"error": error}
             elif one is not None:
                 raise one
         for events in by_room.values():
@@ -149,17 +150,14 @@ class Transactions:
             if isinstance(outcome, UnknownEvents):
                 try:
                     outcome = await self._missing.receive(origin, event)
-                except (MatrixError, UnknownEvents) as error:
-                    outcome = error
                 except Exception as error:  # whatever it is, the others of the transaction are not touched (A15)
-                    _log.exception("An event of %s could not be received", origin)
                     outcome = error
             if isinstance(outcome, Rejected):
                 answers.append({"error": outcome.reason[:500]})
             elif isinstance(outcome, Known) and outcome.status == REJECTED:
                 answers.append({"error": "The event was rejected before"})
             elif isinstance(outcome, Exception):
-                answers.append({"error": _said(outcome)})
+                answers.append({"error": _said(origin, outcome)})
             else:
                 answers.append({})
         return answers
@@ -213,5 +211,16 @@ def _claimed_id(pdu: Any) -> str | None:
         return None
 
 
-def _said(error: Exception) -> str:
-    return str(error)[:500] if isinstance(error, MatrixError) else "What the event stands on is not known"
+def _said(origin: str, error: Exception) -> str:
+    """What the origin is told of an event that fell. Raises Unavailable: what could not be written is to be sent again.
+
+    Whatever is no fault of the event is one of ours, and goes into the log.
+    """
+    if isinstance(error, Unavailable):
+        raise error
+    if isinstance(error, MatrixError):
+        return error.message[:500]
+    if not isinstance(error, UnknownEvents):
+        _log.error("An event of %s could not be received", origin, exc_info=error)
+        return "The event could not be received"
+    return "What the event stands on is not known"

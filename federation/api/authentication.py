@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from federation.backoff import Backoff
+from federation.client import RemoteFailed
 from federation.keyring import Keyring
 from federation.request_signing import check_request, parse_authorization
 from homeserver.http.request import Request, Response
 from homeserver.http.routing import Handler
-from homeserver.protocol.errors import NotJson, Unauthorized
+from homeserver.protocol.errors import Forbidden, NotJson, Unauthorized
 
 SignedHandler = Callable[[Request, str, Any], Awaitable[Any]]
 """(request, origin, decoded body or None) → the body of the answer."""
@@ -35,7 +36,11 @@ class ServerAuthenticator:
         async def checked(request: Request) -> Response:
             content = _content(request)
             origin = await self._origin(request, content)
-            answer = await handler(request, origin, content)
+            try:
+                answer = await handler(request, origin, content)
+            except RemoteFailed as error:
+                # It was the origin that was asked, for what its own event stands on: no fault of this server.
+                raise Forbidden(f"What this stands on cannot be had: {error.message}") from error
             return answer if isinstance(answer, Response) else Response(answer)
 
         return checked

@@ -1,4 +1,5 @@
-"""`python -m tests.end_to_end.fuzz --requests 200000 --database postgresql --seed 7`; ends with 1 after findings."""
+"""`python -m tests.end_to_end.fuzz --requests 200000 --database postgresql --seed 7`; ends with 1 after findings. With
+`--as-servers`, what servers ask one another."""
 
 from __future__ import annotations
 
@@ -15,13 +16,30 @@ import uvloop
 
 from homeserver.clock import SystemClock
 from homeserver.storage.opening import open_database
+from tests.end_to_end.fuzz.federation_world import make_federation_world
+from tests.end_to_end.fuzz.operations import operations
 from tests.end_to_end.fuzz.run import WORKERS, Report, run
+from tests.end_to_end.fuzz.server_requests import ask_as_server
 from tests.end_to_end.fuzz.world import make_world
 from tests.support.postgresql import PostgresServer
 
 
+async def fuzz_as_servers(location: str, requests: int, seed: int, workers: int = WORKERS) -> Report:
+    """A run on a fresh database, of requests between servers."""
+    db = await open_database(location, SystemClock())
+    try:
+        world = await make_federation_world(db, seed)
+        table = operations(world.routes, "server-server")
+        try:
+            return await run(world, requests, seed, workers=workers, table=table, ask=ask_as_server)
+        finally:
+            await world.server.close()
+    finally:
+        await db.close()
+
+
 async def fuzz(location: str, folder: Path, requests: int, seed: int, workers: int = WORKERS) -> Report:
-    """A run on a fresh database."""
+    """A run on a fresh database, of requests of clients."""
     db = await open_database(location, SystemClock())
     try:
         world = await make_world(db, folder)
@@ -38,6 +56,7 @@ def _arguments() -> Any:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    parser.add_argument("--as-servers", action="store_true", help="ask what servers ask one another")
     parser.add_argument("--workers", type=int, default=WORKERS, help="requests at the same time")
     parser.add_argument("--table", action="store_true", help="print how often each operation had which status")
     return parser.parse_args()
@@ -56,7 +75,10 @@ def main() -> int:
             location = server.url()
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                report = runner.run(fuzz(location, folder, arguments.requests, arguments.seed, arguments.workers))
+                asked = (arguments.requests, arguments.seed, arguments.workers)
+                report = runner.run(
+                    fuzz_as_servers(location, *asked) if arguments.as_servers else fuzz(location, folder, *asked)
+                )
         finally:
             if server is not None:
                 server.remove()

@@ -40,19 +40,19 @@ class Operation:
     takes_form: bool = False
 
 
-def operations(routes: Iterable[Route]) -> list[Operation]:
-    """Every row, and what the specification has and the table has not."""
-    made = [_of_route(route) for route in routes]
-    specified = requests_of_the_specification()
+def operations(routes: Iterable[Route], api: str = "client-server") -> list[Operation]:
+    """Every row, and what the specification has of this API and the table has not."""
+    made = [_of_route(route, api) for route in routes]
+    specified = requests_of_the_specification(api)
     served = {operation.name for operation in made}
     for name, row in specified.items():
         if name != "$defs" and name not in served:
-            made.append(Operation(name, row["method"], (row["path"],), *_specified(name)))
+            made.append(Operation(name, row["method"], (row["path"],), *_specified(name, api)))
     return made
 
 
-def _of_route(route: Route) -> Operation:
-    query, bodies = _specified(route.operation)
+def _of_route(route: Route, api: str) -> Operation:
+    query, bodies = _specified(route.operation, api)
     source = _source(route.handler)
     more = tuple(
         Parameter(name, False, {"type": "string"})
@@ -75,8 +75,8 @@ def _of_route(route: Route) -> Operation:
     )
 
 
-def _specified(name: str) -> tuple[tuple[Parameter, ...], tuple[tuple[Any, dict[str, Any]], ...]]:
-    specified = requests_of_the_specification()
+def _specified(name: str, api: str) -> tuple[tuple[Parameter, ...], tuple[tuple[Any, dict[str, Any]], ...]]:
+    specified = requests_of_the_specification(api)
     row = specified.get(name)
     if row is None:
         return (), ()

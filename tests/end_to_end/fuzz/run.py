@@ -11,6 +11,7 @@ import re
 import time
 import traceback
 from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,9 @@ DELIBERATE = {"M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT", "M_
 
 TOLERATED = ("$.algorithm: ",)
 """A key backup may have an algorithm that the specification does not list yet: the server only keeps it."""
+
+OURS = re.compile(r"/(?:homeserver|federation)/(?!.*/(?:homeserver|federation)/)")
+"""What comes before the place of a file of the server, in its path."""
 
 _asked: ContextVar[str] = ContextVar("asked", default="(not in a request)")
 
@@ -74,9 +78,9 @@ class _Listener(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             frames = traceback.extract_tb(error.__traceback__)
-            where = next((one for one in reversed(frames) if "/homeserver/" in one.filename), None)
+            where = next((one for one in reversed(frames) if OURS.search(one.filename)), None)
             last = (
-                f"{type(error).__name__} at {where.filename.rpartition('/homeserver/')[2]}:{where.lineno}"
+                f"{type(error).__name__} at {OURS.split(where.filename)[-1]}:{where.lineno}"
                 if where
                 else repr(error)[:100]
             )
@@ -84,10 +88,23 @@ class _Listener(logging.Handler):
         self._report.add(f"log: {last}", f"{_asked.get()}\n{text}")
 
 
-async def run(world: World, requests: int, seed: int, *, workers: int = WORKERS) -> Report:
-    """Ask `requests` times. With one worker the same seed asks the same, as far as ids are not random."""
+Ask = Callable[[World, Operation, Values, Report], Awaitable[None]]
+"""Asks one operation once."""
+
+
+async def run(
+    world: World,
+    requests: int,
+    seed: int,
+    *,
+    workers: int = WORKERS,
+    table: Sequence[Operation] | None = None,
+    ask: Ask | None = None,
+) -> Report:
+    """Ask `requests` times, by default as clients do. With one worker the same seed asks the same, as far as ids are
+    not random."""
     report = Report(seed)
-    table = operations(world.routes)
+    table, ask = table or operations(world.routes), ask or _ask_as_client
     listener = _Listener(report)
     logging.getLogger().addHandler(listener)
     logging.captureWarnings(True)
@@ -95,7 +112,7 @@ async def run(world: World, requests: int, seed: int, *, workers: int = WORKERS)
     clock = asyncio.create_task(_pass_time(world))
     try:
         shares = [requests // workers + (number < requests % workers) for number in range(workers)]
-        crew = (_work(world, table, report, f"{seed}/{number}", share) for number, share in enumerate(shares))
+        crew = (_work(world, table, ask, report, f"{seed}/{number}", share) for number, share in enumerate(shares))
         await asyncio.gather(*crew)
         gc.collect()  # "Task exception was never retrieved" is said when the task goes
         _asked.set("(the look at the server's health after the run)")
@@ -118,25 +135,24 @@ async def _pass_time(world: World) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _work(world: World, table: list[Operation], report: Report, seed: str, requests: int) -> None:
+async def _work(world: World, table: Sequence[Operation], ask: Ask, report: Report, seed: str, requests: int) -> None:
     chance = random.Random(seed)
     values = Values(chance, world.pool)
     for _ in range(requests):
-        operation = chance.choice(table)
-        person = world.somebody(chance, operation.auth)
-        if person.is_dead:
-            world.server.client.address = f"203.0.113.{chance.randrange(1, 255)}"
-            await world.revive(person)
-        await _ask(world, operation, person, values, report)
+        await ask(world, chance.choice(table), values, report)
         report.requests += 1
         if report.requests % REFURNISH_EVERY == 0:
             await world.refurnish(chance)
 
 
-async def _ask(world: World, operation: Operation, person: Person, values: Values, report: Report) -> None:
+async def _ask_as_client(world: World, operation: Operation, values: Values, report: Report) -> None:
     chance = values.chance
+    person = world.somebody(chance, operation.auth)
+    if person.is_dead:
+        world.server.client.address = f"203.0.113.{chance.randrange(1, 255)}"
+        await world.revive(person)
     values.asked_by(person.user_id, person.device_id)
-    path, specified, given = _path(operation, values)
+    path, specified, given = path_of(operation, values)
     query = [*person.query, *values.query(operation)]
     method = operation.method
     if path.endswith("/account/authorize") and method == "GET":
@@ -152,19 +168,12 @@ async def _ask(world: World, operation: Operation, person: Person, values: Value
     if "/_halfdoor/" in target and person.browser.cookie:
         headers["cookie"] = person.browser.cookie
     said = f"{method} {target} as {person.kind} {person.user_id}\nbody {body[:2_000]!r}"
-    _asked.set(said)
     world.server.client.address = f"2001:db8::{chance.randrange(65_536):x}"
-    try:
-        async with asyncio.timeout(SECONDS_FOR_ONE):
-            answer = await world.server.client.request(method, target, body=body, token=person.token, headers=headers)
-    except TimeoutError:
-        report.add(f"hang: {operation.name}", f"{said}\nno answer in {SECONDS_FOR_ONE:.0f} s")
+    asking = world.server.client.request(method, target, body=body, token=person.token, headers=headers)
+    answer = await answer_of(asking, report, operation, said)
+    if answer is None:
         return
-    except Exception as error:
-        report.add(f"raised: {operation.name} {type(error).__name__}", f"{said}\n{traceback.format_exc()[-3_000:]}")
-        return
-    report.statuses.setdefault(operation.name, Counter())[answer.status] += 1
-    content = _judge(method, specified, answer, report, operation, said, chance)
+    content = judge(method, specified, answer, report, operation, said, chance)
     if answer.headers.get("content-type", "").startswith("text/html"):
         person.browser.learn(answer.body.decode(), answer.headers.get("set-cookie", ""))
     elif "location" in answer.headers:
@@ -182,6 +191,22 @@ async def _ask(world: World, operation: Operation, person: Person, values: Value
             world.pool.learn(content)
 
 
+async def answer_of(asking: Awaitable[Answer], report: Report, operation: Operation, said: str) -> Answer | None:
+    """What is answered, unless that is none in time."""
+    _asked.set(said)
+    try:
+        async with asyncio.timeout(SECONDS_FOR_ONE):
+            answer = await asking
+    except TimeoutError:
+        report.add(f"hang: {operation.name}", f"{said}\nno answer in {SECONDS_FOR_ONE:.0f} s")
+        return None
+    except Exception as error:
+        report.add(f"raised: {operation.name} {type(error).__name__}", f"{said}\n{traceback.format_exc()[-3_000:]}")
+        return None
+    report.statuses.setdefault(operation.name, Counter())[answer.status] += 1
+    return answer
+
+
 def _learn_rooms(world: World, operation: Operation, person: Person, room: str | None, content: Any) -> None:
     """Which rooms somebody is in, and which events are in a room."""
     if operation.name in ("createRoom", "joinRoom", "joinRoomById") and person.user_id:
@@ -195,12 +220,14 @@ def _learn_rooms(world: World, operation: Operation, person: Person, room: str |
                 world.pool.add(f"event of {room}", event["event_id"])
 
 
-def _path(operation: Operation, values: Values) -> tuple[str, str, dict[str, str]]:
-    """The path to ask, the specification's path for the same, and the values in it."""
+def path_of(
+    operation: Operation, values: Values, known: Mapping[str, str] | None = None
+) -> tuple[str, str, dict[str, str]]:
+    """The path to ask, the specification's path for the same, and the values in it, of which some may be `known`."""
     given: dict[str, str] = {}
     template = operation.paths[0] if values.chance.random() < 0.8 else values.chance.choice(operation.paths)
     for name in re.findall(r"{(\w+)\??}", template):
-        given[name] = values.path_value(name)
+        given[name] = known[name] if known and name in known else values.path_value(name)
     filled = {name: quote(value[:3_000], safe="", errors="surrogatepass") for name, value in given.items()}
     specified = operation.paths[0]
     if set(re.findall(r"{(\w+)\??}", specified)) != set(given):
@@ -227,7 +254,7 @@ def _body(operation: Operation, values: Values, given: dict[str, str]) -> bytes:
     return nasty.raw(encoded, chance) if chance.random() < 0.05 else encoded
 
 
-def _judge(
+def judge(
     method: str, path: str, answer: Answer, report: Report, operation: Operation, said: str, chance: random.Random
 ) -> Any:
     """The decoded answer, or None when it is no JSON."""

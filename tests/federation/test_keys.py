@@ -15,6 +15,7 @@ from federation.keyring import VALID_MAX_MS, Keyring, NoKey, Notary
 from federation.services import FederationSettings
 from homeserver.protocol.errors import NotFound
 from homeserver.protocol.signatures import key_id_of, sign, verify
+from homeserver.storage.database import Transaction
 from homeserver.storage.server_keys import ServerKeyStore
 from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
@@ -174,6 +175,81 @@ async def test_notary_asks_again_only_for_what_must_be_valid_longer(
     assert await asked_for(now + DAY - 1) == 0
     assert await asked_for(now + DAY + 1) == 1
     assert await asked_for(now + 30 * DAY) == 0  # nothing is asked for twice within a minute
+
+
+async def test_B08_notary_remembers_over_a_restart_what_others_published(
+    network: Network, one: FederatedServer, two: FederatedServer
+) -> None:
+    key_id = key_id_of(two.homeserver.settings.signing_key)
+    _, before = await query(one, {"two.test": {key_id: {}}})
+    await one.federation.stop()
+    network.lost = lambda origin, request: True
+    network.requests.clear()
+    again = await open_federated(network, "one.test", one.homeserver.db)
+    status, body = await query(again, {"two.test": {key_id: {}}})
+    assert status == 200
+    told, was = body["server_keys"][0], before["server_keys"][0]
+    assert {name: told[name] for name in was if name != "signatures"} == {
+        name: was[name] for name in was if name != "signatures"
+    }
+    verify(told, "two.test", get_verify_key(two.homeserver.settings.signing_key))
+    verify(told, "one.test", get_verify_key(again.homeserver.settings.signing_key))
+    assert not network.requests
+
+
+async def test_B07_notary_tells_nothing_of_a_key_that_was_blocked_since(
+    network: Network, one: FederatedServer, two: FederatedServer
+) -> None:
+    key = two.homeserver.settings.signing_key
+    await query(one, {"two.test": {key_id_of(key): {}}})
+    await one.federation.stop()
+    settings = FederationSettings(blocked_keys=[public(key)])
+    again = await open_federated(network, "one.test", one.homeserver.db, settings)
+    assert (await query(again, {"two.test": {}}))[1] == {"server_keys": []}
+
+
+async def test_notary_passes_on_what_a_notary_told_of_a_server_that_does_not_answer() -> None:
+    clock = FakeClock()
+    said = published(clock.now_ms())
+    ring = keyring(clock, Answers(None, sign(said, "notary.test", NOTARY_KEY)), notaries=[NOTARY])
+    told = await ring.find_published("far.test", {"ed25519:a": None})
+    assert told is not None
+    assert told["verify_keys"] == said["verify_keys"]
+    verify(told, "far.test", get_verify_key(KEY))
+
+
+async def test_B08_of_servers_that_are_named_only_the_newest_are_kept() -> None:
+    db = open_in_memory()
+    store = ServerKeyStore(db)
+    for number in range(12):
+        name, now = f"s{number}.test", number
+
+        async def keep(txn: Transaction, name: str = name, now: int = now) -> None:
+            await store.set_published(txn, name, "{}", now, keep=10)
+
+        await db.write(keep)
+    kept = [await store.find_published(f"s{number}.test") is not None for number in range(12)]
+    assert kept == [False] * 2 + [True] * 10
+
+
+async def test_key_is_replaced_and_what_the_old_one_signed_is_still_believed(network: Network) -> None:
+    """As docs/federation.md tells operators to do it."""
+    two = await open_federated(network, "two.test")
+    one = await open_federated(network, "one.test")
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    said = await alice.say(room_id, "before")
+    await one.clock.advance(60)
+    old = one.homeserver.settings.signing_key
+    await one.federation.stop()
+    settings = FederationSettings(old_keys={key_id_of(old): (public(old), one.clock.now_ms())})
+    again = await open_federated(network, "one.test", one.homeserver.db, settings)
+    await again.clock.advance(120)
+    await two.clock.advance(120)
+    assert key_id_of(again.homeserver.settings.signing_key) != key_id_of(old)
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    page = await bob.get(f"/rooms/{room_id}/messages", dir="b", limit=50)
+    assert said in {event["event_id"] for event in page["chunk"]}
 
 
 @pytest.mark.parametrize("wanted", [[], {f"s{number}.test": {} for number in range(21)}, {"two.test": 1}])

@@ -35,7 +35,7 @@ from homeserver.storage.rooms import StateKey
 
 AT_ONCE: Final = 2
 """So many rooms are completed at a time."""
-CHECKED_AT_ONCE: Final = 50
+CHECKED_AT_ONCE: Final = 10
 """After so many events, others have their turn."""
 SERVERS_A_ROUND: Final = 10
 UNATTACHED_MAX: Final = 20
@@ -117,6 +117,8 @@ class StateCompletion:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: dict[str, asyncio.Event] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self.grace_seconds = 0.0
+        """So long after a join the user's own first requests have the server for themselves."""
         self.counts = CompletionCounts()
 
     async def start(self) -> None:
@@ -161,6 +163,8 @@ class StateCompletion:
 
     async def _run(self, room_id: str) -> None:
         pause, attempt = PAUSE_SECONDS, 0
+        if self.grace_seconds:
+            await self._clock.sleep(self.grace_seconds)
         while True:
             self._woken[room_id].clear()
             try:

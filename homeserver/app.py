@@ -85,6 +85,9 @@ every 700, as Python does by itself, is mostly for nothing."""
 DELETION_PAUSE_SECONDS = 5.0
 """Other servers and bridges read the stream at their own pace; by then they have heard who left the room."""
 
+FIRST_REQUESTS_SECONDS = 1.0
+"""After somebody joins a big room elsewhere, their client shows it and they say something before its members follow."""
+
 _log = logging.getLogger("homeserver")
 
 
@@ -385,7 +388,7 @@ def federation_of(
     outbound = settings.outbound
     own_ports = {settings.metrics.port, settings.webchat.port}
     guard = AddressGuard(outbound.allowed_networks, outbound.denied_networks, (), own_ports)
-    return build_federation_services(
+    services = build_federation_services(
         homeserver,
         remote,
         OutboundClient(guard, outbound.user_agent, reactor),
@@ -400,6 +403,8 @@ def federation_of(
             blocked_keys=settings.federation.blocked_keys,
         ),
     )
+    services.completion.grace_seconds = FIRST_REQUESTS_SECONDS
+    return services
 
 
 def push_settings(settings: Settings) -> PushSettings:

@@ -184,7 +184,11 @@ class Elsewhere:
             found = next((room.events[parts[3]] for room in self.rooms.values() if parts[3] in room.events), None)
             if found is None:
                 return NOT_FOUND[0], [NOT_FOUND[1]]
-            return 200, [b'{"origin":"%s","origin_server_ts":1,"pdus":[' % server.name.encode(), *_list([found]), b"]}"]
+            return 200, [
+                b'{"origin":"%s","origin_server_ts":1,"pdus":[' % server.name.encode(),
+                encode(found.pdu),
+                b"]}",
+            ]
         room = self.rooms.get(parts[3]) if len(parts) > 3 else None
         if room is None:
             return NOT_FOUND[0], [NOT_FOUND[1]]
@@ -213,19 +217,23 @@ class Elsewhere:
             return 200, [encode(ids)]
         if kind == "federation/v1/state":
             state, chain = room.state_before(asked)
-            return 200, [b'{"pdus":[', *_list(state), b'],"auth_chain":[', *_list(chain), b"]}"]
+            return 200, [b'{"pdus":[', room.listed(state), b'],"auth_chain":[', room.listed(chain), b"]}"]
         if kind == "federation/v1/event_auth":
-            return 200, [b'{"auth_chain":[', *_list(room.auth_chain([room.events[asked]])), b"]}"]
+            return 200, [b'{"auth_chain":[', room.listed(room.auth_chain([room.events[asked]])), b"]}"]
         if kind == "federation/v1/backfill":
             limit = min(int(query.get("limit", ["100"])[0]), 100)
             events = room.before(query.get("v", []), limit)
-            return 200, [b'{"origin":"%s","origin_server_ts":1,"pdus":[' % server.name.encode(), *_list(events), b"]}"]
+            return 200, [
+                b'{"origin":"%s","origin_server_ts":1,"pdus":[' % server.name.encode(),
+                room.listed(events),
+                b"]}",
+            ]
         if kind == "federation/v1/get_missing_events":
             wanted = json.loads(body)
             events = room.missing(wanted["latest_events"], wanted["earliest_events"], wanted.get("limit", 10))
-            return 200, [b'{"events":[', *_list(events), b"]}"]
+            return 200, [b'{"events":[', room.listed(events), b"]}"]
         return NOT_FOUND[0], [NOT_FOUND[1]]
 
 
-def _list(events: Sequence[Event]) -> list[bytes]:
-    return [b",".join([encode(event.pdu) for event in events])]
+def _head(server: FarServer) -> bytes:
+    return b'{"origin":"%s","origin_server_ts":1,"pdus":[' % server.name.encode()

@@ -122,10 +122,10 @@ class FarRoom:
         servers = {domain_of(key[1]) for key in self.state if key[0] == "m.room.member"}
         said["servers_in_room"] = sorted(servers)
         pieces = [encode(said)[:-1]]
-        pieces += [b',"state":[', b",".join(self.encoded(event) for event in told)]
+        pieces += [b',"state":[', self.listed(told)]
         # What is in both lists is told once where the state is partial (MSC3706).
         rest = [event for event in chain if not (omit and event.event_id in told_ids)]
-        pieces += [b'],"auth_chain":[', b",".join(self.encoded(event) for event in rest), b"]}"]
+        pieces += [b'],"auth_chain":[', self.listed(rest), b"]}"]
         self._states[join.prev_events[0]] = dict(self.state)
         self.accept(join)
         return pieces
@@ -136,6 +136,10 @@ class FarRoom:
         if data is None:
             data = self._encoded[event.event_id] = encode(event.pdu)
         return data
+
+    def listed(self, events: Iterable[Event]) -> bytes:
+        """The members of a JSON array of events."""
+        return b",".join(map(self.encoded, events))
 
     def auth_chain(self, events: Iterable[Event]) -> list[Event]:
         """All that these events stand on by their auth events; the create event is part of it."""

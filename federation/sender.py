@@ -38,6 +38,7 @@ from homeserver.protocol.errors import Unavailable
 from homeserver.protocol.identifiers import domain_of
 from homeserver.rooms.live_room import RING, LiveRoom
 from homeserver.rooms.services import RoomServices
+from homeserver.rooms.visibility import DUMMY
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.destinations import DestinationStore
 from homeserver.storage.events import StoredEvent
@@ -234,7 +235,7 @@ class FederationSender:
 
     def _queue_event(self, room: LiveRoom, stored: StoredEvent) -> None:
         event = stored.event
-        if domain_of(event.sender) != self._own_name:
+        if domain_of(event.sender) != self._own_name or event.type == DUMMY:
             return
         names: Iterable[str] = self._audiences.of(room)
         if event.type == "m.room.member" and event.state_key is not None:

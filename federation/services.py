@@ -32,6 +32,7 @@ from federation.knocking import Knocking
 from federation.leaving import Leaving
 from federation.media import FederationMedia
 from federation.membership_events import MembershipEvents
+from federation.merging import Merging
 from federation.missing_events import MissingEvents
 from federation.outgoing_edus import OutgoingEdus
 from federation.partial_state import StateCompletion
@@ -90,6 +91,7 @@ class FederationServices:
     presence: RemotePresence
     profiles: RemoteProfiles
     outgoing_edus: OutgoingEdus
+    merging: Merging
     arrivals: Arrivals
     routes: list[Route]
 
@@ -105,6 +107,7 @@ class FederationServices:
 
     async def stop(self) -> None:
         await self.arrivals.stop()
+        await self.merging.close()
         await self.outgoing_edus.stop()
         await self.presence.stop()
         await self.device_lists.stop()
@@ -294,6 +297,19 @@ def build_federation_services(
         clock=clock,
         own_name=own_name,
     )
+    merging = Merging(
+        db=db,
+        rooms=rooms.live,
+        events=rooms.events,
+        branches=rooms.branches,
+        pipeline=rooms.pipeline,
+        receiver=rooms.receiver,
+        stream=homeserver.stream,
+        clock=clock,
+        chance=chance,
+        server_name=own_name,
+    )
+    rooms.pipeline.merge_ends = merging.merge_all
     services = FederationServices(
         homeserver=homeserver,
         outbound=outbound,
@@ -316,6 +332,7 @@ def build_federation_services(
         presence=presence,
         profiles=RemoteProfiles(client, clock),
         outgoing_edus=outgoing_edus,
+        merging=merging,
         arrivals=Arrivals(edus=outgoing_edus, rooms=rooms, users=users, stream=homeserver.stream, own_name=own_name),
         routes=routes,
     )

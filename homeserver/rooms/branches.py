@@ -103,6 +103,7 @@ class Branches:
 
         `new`: an event that is in them and not stored yet. Raises UnknownEvents.
         """
+        states = _different(states)
         wholes = [await self.whole(room, state) for state in states]
         if all(whole == wholes[0] for whole in wholes):
             return states[0], wholes[0]
@@ -185,3 +186,12 @@ class Branches:
         """These changed as they are stored: redacted, or judged."""
         for event_id in event_ids:
             self._kept.pop(event_id, None)
+
+
+def _different(states: Sequence[BranchState]) -> list[BranchState]:
+    """Each state once: branches that say nothing of the state are many in a forked room, and cost nothing."""
+    found: list[BranchState] = []
+    for state in states:
+        if not any(one.base == state.base and one.differences == state.differences for one in found):
+            found.append(state)
+    return found

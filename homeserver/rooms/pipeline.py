@@ -15,7 +15,7 @@ Steps 3 to 5 never wait, so that two events of one room cannot come between each
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -102,6 +102,8 @@ class Pipeline:
         self._signing_key = signing_key
         self.policy_servers: PolicyServers = policy_servers or NoPolicyServers()
         """Who asks the policy servers of rooms; federation sets it when it begins."""
+        self.merge_ends: Callable[[str], Awaitable[None]] | None = None
+        """Merges the ends of a room that has more than an event can name; set as well."""
         self._last_creation_ms = 0
 
     async def send(self, room_id: str, draft: Draft) -> StoredEvent:
@@ -113,6 +115,9 @@ class Pipeline:
         await self._ask_hooks(room_id, drafts)
         for _ in range(MAX_ATTEMPTS):
             room = await self._prepare(room_id, drafts)
+            if len(room.extremities) > MAX_PREV_EVENTS and self.merge_ends is not None:
+                await self.merge_ends(room_id)
+                room = await self._prepare(room_id, drafts)
             policy_server = policy_server_of(room, self._server_name)
             try:
                 if policy_server is not None:
@@ -250,6 +255,13 @@ class Pipeline:
         state[CREATE] = create
         check_authorized(event, state)
         return event
+
+    def sign_on(
+        self, room: LiveRoom, draft: Draft, heads: Sequence[Head], auth_state: Mapping[StateKey, Event]
+    ) -> Event:
+        """An event of ours that stands on some of the room's ends alone. Whoever asks for it authorises it, by the
+        state that these make together."""
+        return self._sign(room.version, draft, room.room_id, heads, auth_state)
 
     # 2. ask the hooks
 

@@ -434,9 +434,11 @@ class Receiver:
         event = received.prepared.event
         others = [head for head in room.extremities if head.event_id not in event.prev_events]
         received.heads = heads_after(room.extremities, event)
-        if len(received.heads) > MAX_HEADS:  # the branches that are furthest behind are no longer followed (A12)
-            received.heads = sorted(received.heads, key=lambda head: head.depth)[-MAX_HEADS:]
-            others = [head for head in others if head in received.heads]
+        if len(received.heads) > MAX_HEADS and len(received.heads) > len(room.extremities):
+            # One branch too many: it is not followed until something stands on it. Were another given up for it,
+            # whoever makes many could push out those of others, and with them what they say of the state (A12).
+            received.heads = [*room.extremities]
+            return
         after = received.before
         if event.state_key is not None:
             after = after.plus(event.key, event.event_id)

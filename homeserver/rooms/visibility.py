@@ -12,6 +12,8 @@ from homeserver.storage.events import ACCEPTED, EventStore, StoredEvent
 from homeserver.storage.rooms import RoomStore
 
 VISIBILITY_KEY: Final = ("m.room.history_visibility", "")
+DUMMY: Final = "org.matrix.dummy_event"
+"""Events by which servers merge the ends of a room: they say nothing, and nobody is shown them."""
 KEPT_KEYS: Final = 500
 """Of how many members (and the visibility) the history is kept with a room."""
 
@@ -77,7 +79,7 @@ class RoomView:
 
     def shows(self, stored: StoredEvent) -> bool:
         """Whether the user may see the event."""
-        if stored.status != ACCEPTED:
+        if stored.status != ACCEPTED or stored.event.type == DUMMY:
             return False
         if self._oldest_ms is not None and has_expired(stored, self._oldest_ms):
             return False

@@ -12,7 +12,7 @@ from typing import Final
 from homeserver.protocol.events import Event
 from homeserver.protocol.filters import RoomEventFilter
 from homeserver.rooms.live_room import MEMBER, LiveRoom, LiveRooms
-from homeserver.rooms.visibility import RoomView, RoomVisibility
+from homeserver.rooms.visibility import DUMMY, RoomView, RoomVisibility
 from homeserver.storage.events import EventStore, StoredEvent
 from homeserver.storage.rooms import RoomStore, StateKey
 
@@ -115,7 +115,8 @@ class RoomWindows:
                 continue
             event = stored.event
             if (
-                (not passes_all and not event_filter.matches_event(event))
+                event.type == DUMMY
+                or (not passes_all and not event_filter.matches_event(event))
                 or (view is not None and not view.shows(stored))
                 or (event.sender in ignored and event.state_key is None)
             ):

@@ -73,10 +73,12 @@ class Inviting:
     async def receive_invite(self, origin: str, room_id: str, event_id: str, body: Any) -> Event:
         """`PUT /invite` v2: the invite, with our signature. Raises what `check` finds, Forbidden, NotFound."""
         said = body if isinstance(body, dict) else {}
+        known = await self._rooms.live.find(room_id)
+        if known is not None and not acl_of(known).allows(origin):
+            raise Forbidden("The room's access control list denies this server")
         version = ROOM_VERSIONS.get(str(said.get("room_version")))
         if version is None:
             raise IncompatibleRoomVersion("This server does not know that room version", room_version="")
-        known = await self._rooms.live.find(room_id)
         if known is not None and known.version is not version:
             raise BadJson("The room is of another version")  # A14
         _check_create(said.get("invite_room_state"), version, room_id)
@@ -91,8 +93,6 @@ class Inviting:
         account = await self._users.accounts.find_account(target)
         if account is None or account.is_deactivated:
             raise NotFound("There is no such user")
-        if known is not None and not acl_of(known).allows(origin):
-            raise Forbidden("The room's access control list denies this server")
         for check in self._hooks.check_invite:
             await check(InviteToCheck(room_id, event.sender, target))
         signed = Event(sign_event(event.pdu, version, self._own_name, self._signing_key), version, event.event_id)

@@ -160,6 +160,7 @@ class Timeline:
             if exhausted and backwards and until is None and fetched < MAX_FETCHED:
                 fetched += 1
                 exhausted = not await self._remote.backfill(room)
+                view = await self._visibility.view(room, reader.user_id)  # what was fetched has a past of its own
             for stored in part:
                 scanned += 1
                 place = stored.position - 1 if backwards else stored.position

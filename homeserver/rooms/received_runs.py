@@ -10,6 +10,7 @@ No event is drafted across an `await`: whoever else writes in the room stands on
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -103,6 +104,11 @@ class Runs:
         missing = [one for one in event.prev_events if self._places.after(room, one) is None]
         for event_id, state in zip(missing, await self._branches.after(room, missing), strict=True):
             self._places.note(room, event_id, state)
+        for head in room.extremities:
+            if self._places.after(room, head.event_id) is None:
+                with contextlib.suppress(UnknownEvents):  # it is on its way to the database
+                    (state,) = await self._branches.after(room, [head.event_id])
+                    self._places.note(room, head.event_id, state)
         place = self._places.before(room, event)
         if place is not None:
             await self._load_facts(room, place, _keys_of(event))
@@ -142,6 +148,7 @@ class Runs:
         place: Place | None = None
         if {head.event_id for head in room.extremities} != set(event.prev_events):
             place = self._place_of_branch(room, event)
+            self._check_says_nothing_new(room, place)
             before = self._facts_at(room, place, keys)
             if not are_same(before, by_auth_events):
                 _check(event, before)
@@ -182,6 +189,13 @@ class Runs:
         if place is None:
             raise NotPlain
         return place
+
+    def _check_says_nothing_new(self, room: LiveRoom, place: Place) -> None:
+        """That the room's state stays what it is with an end that has this state: another of its ends has it too. An
+        older state is not nothing, for resolved with what came later it may undo that."""
+        ends = [self._places.after(room, head.event_id) for head in room.extremities]
+        if not any(end is place for end in ends):
+            raise NotAtHand if None in ends else NotPlain
 
     def _facts_at(self, room: LiveRoom, place: Place, keys: Sequence[StateKey]) -> dict[StateKey, Event]:
         found = place.find(keys)

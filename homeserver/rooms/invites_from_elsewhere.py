@@ -7,6 +7,7 @@ from typing import Any
 
 from homeserver.notifier import Notifier
 from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import is_user_id
 from homeserver.rooms.live_room import membership_of
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.rooms import Membership, RoomStore
@@ -70,6 +71,8 @@ def clean(stripped: Any) -> list[dict[str, Any]]:
             continue
         entry = {name: one.get(name) for name in ("type", "state_key", "sender")}
         if not all(isinstance(value, str) and len(value) <= 255 and "\0" not in value for value in entry.values()):
+            continue
+        if not is_user_id(str(entry["sender"])):
             continue
         entry["content"] = one["content"]
         size += len(json.dumps(entry))

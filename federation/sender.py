@@ -52,6 +52,8 @@ KEYED_EDUS_MAX: Final = 1_000
 REPLAY_MAX: Final = 1_000
 """After a crash up to so many events are sent again one by one; beyond it everybody is caught up with."""
 FLUSH_SECONDS: Final = 5.0
+QUIET_FLUSH_SECONDS: Final = 60.0
+"""When nothing of what happened was for others."""
 AGAIN_MS: Final = 1_000
 PLACE: Final = "events"
 TOO_MUCH: Final = (400, 413)
@@ -124,7 +126,7 @@ class FederationSender:
         self._unwritten: set[str] = set()
         self._written_as_behind: set[str] = set()
         self._farewells: list[tuple[str, str, int]] = []
-        self._flush_timer: Timer | None = None
+        self._flush_timer: tuple[float, Timer] | None = None
         self._flushing = asyncio.Lock()
         # Ids that were never used, also not before a crash or with another clock: receivers answer one that they know
         # without looking.
@@ -154,7 +156,8 @@ class FederationSender:
             await self._replay(place, self._place)
         for name in {*self._behind, *self._with_stored_edus}:
             self._want_turn(name)
-        self._flush_later()
+        if place != self._place:
+            self._flush_later()
 
     async def _replay(self, after: int, up_to: int) -> None:
         """What was committed and perhaps not told when the last run ended."""
@@ -166,7 +169,7 @@ class FederationSender:
             return
         for room_id, position in found:
             room = await self._rooms.live.find(room_id)
-            if room is not None:
+            if room is not None and (self._told or self._audiences.of(room)):
                 for stored in await self._rooms.events.list_timeline(
                     room_id, room.version, after=position - 1, before=position + 1, limit=1, newest_first=True
                 ):
@@ -175,9 +178,9 @@ class FederationSender:
     async def stop(self) -> None:
         """End what is under way and write how far everybody was told."""
         self._stopped = True
-        for timer in (self._flush_timer, self._retry_timer and self._retry_timer[1]):
+        for timer in (self._flush_timer, self._retry_timer):
             if timer is not None:
-                timer.cancel()
+                timer[1].cancel()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -232,6 +235,7 @@ class FederationSender:
                 if stored.position > after:
                     self._queue_event(room, stored)
         self._place = max(self._place, position)
+        self._flush_later(QUIET_FLUSH_SECONDS)
 
     def _queue_event(self, room: LiveRoom, stored: StoredEvent) -> None:
         event = stored.event
@@ -502,9 +506,13 @@ class FederationSender:
 
     # ---- the stored place
 
-    def _flush_later(self) -> None:
-        if self._flush_timer is None and not self._stopped:
-            self._flush_timer = self._clock.call_later(FLUSH_SECONDS, self._flush_now)
+    def _flush_later(self, seconds: float = FLUSH_SECONDS) -> None:
+        if self._flush_timer is not None:
+            if self._flush_timer[0] <= seconds:
+                return
+            self._flush_timer[1].cancel()
+        if not self._stopped:
+            self._flush_timer = (seconds, self._clock.call_later(seconds, self._flush_now))
 
     def _flush_now(self) -> None:
         self._flush_timer = None

@@ -208,8 +208,8 @@ async def _start_on(
     if settings.ldap.uri is not None:
         use_directory(settings, homeserver)
     undo.push_async_callback(homeserver.close)
-    if settings.federation.enabled or appservices:
-        homeserver.admin.rooms.deletion.pause_seconds = DELETION_PAUSE_SECONDS
+    homeserver.admin.rooms.deletion.pause_seconds = DELETION_PAUSE_SECONDS
+    homeserver.admin.rooms.deletion.pauses_for_bridges = bool(appservices)
     await homeserver.start()
     if federation is not None:
         await federation.start()

@@ -98,6 +98,7 @@ class RoomDeletion:
         self._clock = clock
         self._server_name = server_name
         self.pause_seconds = 0.0
+        self.pauses_for_bridges = False
         """Between everybody's leaving and the deletion, so that other servers and bridges hear who left."""
         self.closing: list[Callable[[str], None]] = []
         """Called with the room's id before its members leave: whoever keeps them there lets them go."""
@@ -155,11 +156,16 @@ class RoomDeletion:
                     f"{len(shutdown.failed_to_kick_users)} users of this server could not be made to leave; "
                     "'force_purge' deletes the room nevertheless."
                 )
-            if self.pause_seconds and shutdown.kicked_users:
+            if self.pause_seconds and shutdown.kicked_users and await self._is_heard_elsewhere(room_id):
                 await self._clock.sleep(self.pause_seconds)
             await report({**asdict(shutdown), "is_purging": True})
         await self._purge(room_id)
         return asdict(shutdown)
+
+    async def _is_heard_elsewhere(self, room_id: str) -> bool:
+        """Whether anybody outside of this process is to hear that people have left."""
+        room = await self._rooms.find(room_id)
+        return self.pauses_for_bridges or (room is not None and bool(room.server_names - {self._server_name}))
 
     async def _empty(self, room_id: str, request: DeletionRequest, shutdown: Shutdown, report: Report) -> None:
         """Make everybody of this server leave."""

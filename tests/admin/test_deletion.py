@@ -247,6 +247,7 @@ async def test_purged_messages_are_not_counted_as_unread(server: Server, admin: 
 async def test_who_left_is_told_elsewhere_before_the_room_goes(server: Server, admin: User) -> None:
     _, _, room_id = await furnished(server)
     server.homeserver.admin.rooms.deletion.pause_seconds = 5.0
+    server.homeserver.admin.rooms.deletion.pauses_for_bridges = True
     started = (await admin.ok("DELETE", f"{V2}/rooms/{room_id}", {})).json["delete_id"]
     await server.clock.advance(1)
     status = await admin.get(f"{V2}/rooms/delete_status/{started}")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.federation.big_rooms import Gate
 from tests.federation.lies import Scene, open_scene
 from tests.support.federation import FederatedServer, Network, open_federated
 
@@ -31,3 +32,8 @@ async def two(network: Network) -> FederatedServer:
 @pytest.fixture
 async def scene(network: Network, one: FederatedServer) -> Scene:
     return await open_scene(network, one)
+
+
+@pytest.fixture
+def gate(network: Network) -> Gate:
+    return Gate(network)

@@ -9,85 +9,14 @@ from urllib.parse import quote
 
 import pytest
 
-from homeserver.outbound.client import OutboundAnswer
 from homeserver.rooms.live_room import MEMBER
 from homeserver.rooms.pipeline import Draft
 from homeserver.storage.database import Database
+from tests.federation.big_rooms import MEMBERS, Gate, big_room, crowd, is_partial, same_rooms, until, until_whole
 from tests.support.databases import open_in_memory
 from tests.support.federation import FederatedServer, Network, open_federated, settle
-from tests.support.outbound import SentRequest
-from tests.support.server import User
 
-MEMBERS = 60
 LAZY = '{"room":{"state":{"lazy_load_members":true}}}'
-
-
-async def crowd(server: FederatedServer, room_id: str, number: int = MEMBERS, name: str = "member") -> list[str]:
-    """Many users of a server join a room, as cheaply as can be."""
-    users = [f"@{name}{index}:{server.name}" for index in range(number)]
-    drafts = [Draft(user, MEMBER, {"membership": "join", "displayname": user[1:6]}, state_key=user) for user in users]
-    await server.homeserver.rooms.pipeline.send_all(room_id, drafts)
-    return users
-
-
-async def big_room(one: FederatedServer, **settings: Any) -> tuple[User, str]:
-    alice = await one.register("alice")
-    room_id = await alice.create_room(**{"preset": "public_chat", "name": "大厅", **settings})
-    await crowd(one, room_id)
-    return alice, room_id
-
-
-class Gate:
-    """Answers about the state of rooms wait here until it is opened."""
-
-    def __init__(self, network: Network) -> None:
-        self._carry = network.carry
-        self._opened = asyncio.Event()
-        network.carry = self._wait  # type: ignore[method-assign]
-
-    async def _wait(self, origin: str, request: SentRequest) -> OutboundAnswer:
-        if "/v1/state" in request.url:
-            await self._opened.wait()
-        return await self._carry(origin, request)
-
-    def open(self) -> None:
-        self._opened.set()
-
-
-@pytest.fixture
-def gate(network: Network) -> Gate:
-    return Gate(network)
-
-
-def is_partial(server: FederatedServer, room_id: str) -> bool:
-    return server.homeserver.rooms.live.partial.find(room_id) is not None
-
-
-async def until_whole(server: FederatedServer, room_id: str, *others: FederatedServer) -> None:
-    for _ in range(300):
-        if not is_partial(server, room_id) and room_id not in server.federation.completion._tasks:
-            return
-        for _ in range(20):
-            await asyncio.sleep(0)
-        for clock in {one.clock for one in (server, *others)}:
-            await clock.advance(1)
-    raise AssertionError("the room does not become whole")
-
-
-async def same_rooms(one: FederatedServer, two: FederatedServer, room_id: str) -> None:
-    """Both servers know the same of a room, in memory and in the database."""
-    await settle(one, two)
-    ours, theirs = [await server.homeserver.rooms.live.get(room_id) for server in (one, two)]
-    assert ours.state_ids == theirs.state_ids
-    assert {user: value for user, value in ours.members.items() if value == "join"} == {
-        user: value for user, value in theirs.members.items() if value == "join"
-    }
-    assert (ours.joined_count, ours.servers) == (theirs.joined_count, theirs.servers)
-    for server in (one, two):
-        live = server.homeserver.rooms.live
-        known = dict((await live.get(room_id)).state_ids)
-        live.forget(room_id)
-        assert (await live.get(room_id)).state_ids == known
 
 
 async def test_user_reads_and_writes_a_big_room_before_its_members_are_here(
@@ -262,8 +191,8 @@ async def test_what_happens_meanwhile_is_right_in_the_end(
     gate.open()
     await until_whole(two, room_id)
     await same_rooms(one, two, room_id)
-    for user in (alice, bob):
-        page = await user.get(f"/rooms/{room_id}/messages", dir="b", limit=50)
+    for person in (alice, bob):
+        page = await person.get(f"/rooms/{room_id}/messages", dir="b", limit=50)
         assert [one["event_id"] for one in page["chunk"] if one["type"] == "m.room.message"] == said[::-1]
     # Whoever asks two for the state before one of these events is told all of it.
     ours = await one.federation.client.get(
@@ -370,3 +299,23 @@ async def test_omitted_members_are_those_that_are_not_needed(
     assert room.partial.servers == {"one.test"}
     gate.open()
     await until_whole(two, room_id)
+
+
+async def test_room_becomes_whole_in_either_database(
+    network: Network, gate: Gate, one: FederatedServer, database: Database
+) -> None:
+    alice, room_id = await big_room(one)
+    two = await open_federated(network, "two.test", database)
+    bob = await two.register("bob")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    await alice.post(f"/rooms/{room_id}/kick", {"user_id": "@member5:one.test"})
+    await until(lambda: _membership(two, room_id, "@member5:one.test") == "leave")
+    gate.open()
+    await until_whole(two, room_id)
+    await same_rooms(one, two, room_id)
+    await network.servers.pop("two.test").close()  # before the database is gone
+
+
+def _membership(server: FederatedServer, room_id: str, user_id: str) -> str:
+    room = server.homeserver.rooms.live.peek(room_id)
+    return "" if room is None else room.membership(user_id)

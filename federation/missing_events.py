@@ -15,9 +15,9 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from federation.client import STATE_BYTES, FederationClient, RemoteRefused, encoded, list_of
+from federation.client import STATE_BYTES, FederationClient, RemoteRefused, RemoteUnreachable, encoded, list_of
 from federation.events import EventChecks, in_order
-from homeserver.protocol.errors import BadJson, MatrixError
+from homeserver.protocol.errors import BadJson, MatrixError, Unavailable
 from homeserver.protocol.events import Event
 from homeserver.rooms.branches import UnknownEvents
 from homeserver.rooms.live_room import LiveRoom
@@ -81,6 +81,8 @@ class MissingEvents:
                 await self._rooms.receiver.receive(event)
             except UnknownEvents:
                 await self._receive_unattached(origin, room, event)
+        except (RemoteUnreachable, Unavailable):
+            raise  # it is not the event that is bad
         except MatrixError as error:
             _log.info("An event of a gap in %s is left out: %s", room.room_id, error)
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from federation.client import RemoteUnreachable
 from federation.events import EventChecks
 from federation.missing_events import MissingEvents
 from homeserver.clock import Clock
@@ -35,6 +36,8 @@ from homeserver.storage.events import REJECTED
 PDUS_MAX: Final = 50
 EDUS_MAX: Final = 100
 ANSWERS_KEPT_MS: Final = 24 * 3600 * 1000
+TRIES_MAX: Final = 8
+TRIES_KEPT: Final = 10_000
 
 EduHandler = Callable[[str, Any], Awaitable[None]]
 """Takes the origin and the content of an EDU. Whatever it raises as MatrixError drops the EDU."""
@@ -68,9 +71,11 @@ class Transactions:
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
         self._swept = 0
+        self._tries: dict[str, int] = {}
 
     async def receive(self, origin: str, txn_id: str, body: Any) -> dict[str, Any]:
-        """The answer to a transaction. Raises BadJson when it is none, or too big."""
+        """The answer to a transaction. Raises BadJson when it is none, or too big; Unavailable when it is to be sent
+        again, since the database, or the network, could not take all of it."""
         if not isinstance(body, dict):
             raise BadJson("A transaction is a JSON object")
         pdus, edus = body.get("pdus", []), body.get("edus", [])
@@ -86,9 +91,12 @@ class Transactions:
                 if known is not None:
                     answer: dict[str, Any] = msgspec.json.decode(known)
                     return answer
-                answer = {"pdus": await self._receive_pdus(origin, pdus)}
+                late: list[MatrixError] = []
+                answer = {"pdus": await self._receive_pdus(origin, pdus, late)}
                 for edu in edus:
-                    await self._receive_edu(origin, edu)
+                    await self._receive_edu(origin, edu, late)
+                if late:
+                    raise late[0]
                 await self._keep_answer(origin, txn_id, answer)
                 return answer
         finally:
@@ -111,7 +119,7 @@ class Transactions:
 
     # ---- events
 
-    async def _receive_pdus(self, origin: str, pdus: list[Any]) -> dict[str, dict[str, Any]]:
+    async def _receive_pdus(self, origin: str, pdus: list[Any], late: list[MatrixError]) -> dict[str, dict[str, Any]]:
         outcomes: dict[str, dict[str, Any]] = {}
         checked = await asyncio.gather(*(self._check(origin, pdu) for pdu in pdus), return_exceptions=True)
         by_room: dict[str, list[Event]] = {}
@@ -119,14 +127,14 @@ class Transactions:
             if isinstance(one, Event):
                 by_room.setdefault(one.room_id, []).append(one)
             elif isinstance(one, Exception):
-                error = _said(origin, one)
                 name = _claimed_id(pdu)
+                dropped = self._dropped(origin, name or "", one, late)
                 if name is not None:
-                    outcomes[name] = {"error": error}
+                    outcomes[name] = dropped
             elif one is not None:
                 raise one
         for events in by_room.values():
-            for event, outcome in zip(events, await self._receive_events(origin, events), strict=True):
+            for event, outcome in zip(events, await self._receive_events(origin, events, late), strict=True):
                 outcomes[event.event_id] = outcome
         return outcomes
 
@@ -144,7 +152,7 @@ class Transactions:
             raise Forbidden("The room's access control list denies the sender's server")
         return event
 
-    async def _receive_events(self, origin: str, events: list[Event]) -> list[dict[str, Any]]:
+    async def _receive_events(self, origin: str, events: list[Event], late: list[MatrixError]) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
         for event, outcome in zip(events, await self._rooms.receiver.receive_all(events), strict=True):
             if isinstance(outcome, UnknownEvents):
@@ -157,20 +165,36 @@ class Transactions:
             elif isinstance(outcome, Known) and outcome.status == REJECTED:
                 answers.append({"error": "The event was rejected before"})
             elif isinstance(outcome, Exception):
-                answers.append({"error": _said(origin, outcome)})
+                answers.append(self._dropped(origin, event.event_id, outcome, late))
             else:
                 answers.append({})
         return answers
 
+    def _dropped(self, origin: str, event_id: str, error: Exception, late: list[MatrixError]) -> dict[str, Any]:
+        """What the origin is told of an event that fell. What could not be written is to be sent again; so is, a few
+        times, what stands on events that the origin itself could not be asked for just now."""
+        if isinstance(error, Unavailable):
+            late.append(error)
+        elif isinstance(error, RemoteUnreachable):
+            tries = self._tries.pop(event_id, 0) + 1
+            if tries < TRIES_MAX:
+                late.append(Unavailable("What an event stands on cannot be had just now"))
+                if len(self._tries) >= TRIES_KEPT:
+                    self._tries.pop(next(iter(self._tries)))
+                self._tries[event_id] = tries
+        return {"error": _said(origin, error)}
+
     # ---- EDUs
 
-    async def _receive_edu(self, origin: str, edu: Any) -> None:
+    async def _receive_edu(self, origin: str, edu: Any, late: list[MatrixError]) -> None:
         edu_type = edu.get("edu_type") if isinstance(edu, dict) else None
         handler = self._edus.get(edu_type) if isinstance(edu_type, str) else None
         if handler is None:
             return
         try:
             await handler(origin, edu.get("content"))
+        except Unavailable as error:
+            late.append(error)
         except MatrixError as error:
             _log.debug("An EDU %s of %s is dropped: %s", edu_type, origin, error)
         except Exception:
@@ -212,12 +236,7 @@ def _claimed_id(pdu: Any) -> str | None:
 
 
 def _said(origin: str, error: Exception) -> str:
-    """What the origin is told of an event that fell. Raises Unavailable: what could not be written is to be sent again.
-
-    Whatever is no fault of the event is one of ours, and goes into the log.
-    """
-    if isinstance(error, Unavailable):
-        raise error
+    """Why an event fell. Whatever is no fault of the event is one of ours, and goes into the log."""
     if isinstance(error, MatrixError):
         return error.message[:500]
     if not isinstance(error, UnknownEvents):

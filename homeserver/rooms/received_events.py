@@ -58,17 +58,20 @@ class ReceivedEvents:
         self._stream = stream
         self._notifier = notifier
 
-    async def write(self, txn: Transaction, room: LiveRoom, received: Received) -> StoredEvent:
-        """Write an event, whatever was found of it; runs inside a write job, of a room that is held."""
+    async def write(
+        self, txn: Transaction, room: LiveRoom, received: Received, groups: dict[int, int] | None = None
+    ) -> StoredEvent:
+        """Write an event, whatever was found of it; runs inside a write job, of a room that is held.
+
+        `groups`: where the same job has stored states, by their identity.
+        """
         prepared = received.prepared
         event = prepared.event
         if received.was_outlier:
             await self._events.remove_outlier(txn, event.event_id)
         position = txn.next_position()
-        group = received.before.group
-        if group is None:
-            group = position
-            self._graph.add_branch_state(txn, room.room_id, group, received.before)
+        groups = {} if groups is None else groups
+        group = self._write_state(txn, room.room_id, position, received.before, groups)
         stored = StoredEvent(event, position, status=received.status, replaces=prepared.replaces)
         accepted = received.status == ACCEPTED
         self._events.add_event(
@@ -80,9 +83,9 @@ class ReceivedEvents:
             relation=prepared.relation if accepted else None,
         )
         self._graph.remove_unknown(txn, room.room_id, event.event_id)
+        self._graph.add_unknown(txn, room.room_id, event.event_id, received.unknown)
         if not accepted:
             return stored
-        self._graph.add_unknown(txn, room.room_id, event.event_id, received.unknown)
         if received.waits_for_target and event.redacts is not None:
             self._graph.add_waiting_redaction(txn, room.room_id, event.redacts, event.event_id)
         self._store.set_extremities(txn, room.room_id, received.heads)
@@ -101,6 +104,17 @@ class ReceivedEvents:
         await self._persistence.note_sticky(txn, stored)
         txn.on_commit(lambda: self._committed(room, received, stored, changed, emptied))
         return stored
+
+    def _write_state(
+        self, txn: Transaction, room_id: str, position: int, state: BranchState, groups: dict[int, int]
+    ) -> int:
+        group = state.group or groups.get(id(state))
+        if group is None:
+            grown = state.grown
+            parent = None if grown is None else grown.parent.group or groups.get(id(grown.parent))
+            group = groups[id(state)] = position
+            self._graph.add_branch_state(txn, room_id, group, state, parent)
+        return group
 
     def _write_membership(
         self, txn: Transaction, room_id: str, user_id: str, now: StoredEvent | None, cause: StoredEvent

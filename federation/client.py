@@ -151,9 +151,13 @@ class FederationClient:
         *,
         max_bytes: int,
         timeout: float,
-    ) -> str:
-        """Stream what `destination` answers to a GET into `receive`; the content type. Raises RemoteUnreachable,
-        RemoteRefused, OutboundFailed (too large, say)."""
+        is_signed: bool = True,
+    ) -> Mapping[str, str]:
+        """Stream what `destination` answers to a GET into `receive`; the answer's headers. Raises RemoteUnreachable,
+        RemoteRefused (whose body went to `receive`), OutboundFailed (too large, say). `is_signed` False: as anybody,
+        who may be sent on to another address."""
+        if not is_server_name(destination) or destination == self._own_name:
+            raise RemoteUnreachable("That is not another server's name")  # it becomes part of a URL (C05)
         if not self._backoff.may_ask(destination):
             raise RemoteUnreachable(f"{destination} has not answered for a while")
         target = f"{path}?{urlencode(query)}"
@@ -163,14 +167,15 @@ class FederationClient:
             "GET",
             f"https://{location.authority}{target}",
             receive,
-            headers={"Authorization": sent},
+            headers={"Authorization": sent} if is_signed else {},
             timeout=timeout,
             max_bytes=max_bytes,
+            redirects=0 if is_signed else 3,
             connect_to=location.connect_to,
         )
         if answer.status != 200:
             raise RemoteRefused(destination, answer.status, None)
-        return answer.headers.get("content-type", "")
+        return answer.headers
 
     # ---- keys (`KeyFetcher`)
 

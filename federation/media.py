@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 import secrets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import Any, BinaryIO, Final
 
-from federation.client import FederationClient, RemoteFailed, encoded
+import msgspec
+
+from federation.client import FederationClient, RemoteFailed, RemoteRefused, encoded
 from homeserver.http.parsing import query_bool, query_enum, query_int
 from homeserver.http.request import Request, Response, StreamBody
 from homeserver.media.file_names import content_disposition
@@ -24,7 +26,7 @@ from homeserver.media.services import MediaServices
 from homeserver.media.thumbnail_maker import Method, Wanted
 from homeserver.outbound.client import Outbound
 from homeserver.outbound.failures import OutboundFailed
-from homeserver.protocol.errors import NotFound, NotYetUploaded, RemoteTooLarge
+from homeserver.protocol.errors import MatrixError, NotFound, NotYetUploaded, RemoteTooLarge, Unrecognized
 from homeserver.storage.media import Media
 
 PIECE: Final = 64 * 1024
@@ -52,7 +54,7 @@ class FederationMedia:
         path = encoded("/_matrix/federation/v1/media/download/{}", media_id)
         with tempfile.TemporaryFile() as envelope:
             try:
-                content_type = await self._client.download(
+                headers = await self._client.download(
                     server_name,
                     path,
                     {"timeout_ms": timeout_ms},
@@ -60,14 +62,12 @@ class FederationMedia:
                     max_bytes=max_bytes + ENVELOPE_BYTES,
                     timeout=timeout_ms / 1000 + 60,
                 )
-            except OutboundFailed as error:
-                if error.kind == "too large":
-                    raise RemoteTooLarge("The file is larger than this server fetches.") from error
-                raise NotFound("The file's server cannot be reached.") from error
-            except RemoteFailed as error:
-                if getattr(error, "remote_errcode", "") == "M_NOT_YET_UPLOADED":
-                    raise NotYetUploaded("The file has not been uploaded yet.") from error
-                raise NotFound("The file's server does not have it.") from error
+            except (OutboundFailed, RemoteFailed) as error:
+                if not _is_unknown_there(error, envelope):
+                    raise _as_answer(error, envelope) from error
+                # "Servers MUST try the endpoints described below before falling back to the deprecated endpoints"
+                return await self._download_of_old(server_name, media_id, into, max_bytes, timeout_ms)
+            content_type = headers.get("content-type", "")
             head, start, end = _find_file(envelope, content_type)
             location = head.get("Location")
             if location is None:
@@ -85,7 +85,28 @@ class FederationMedia:
             raise NotFound("The file cannot be fetched from where its server keeps it.") from error
         if answer.status != 200:
             raise NotFound("The file cannot be fetched from where its server keeps it.")
-        return RemoteFile(answer.headers.get("content-type"), head.get_filename())
+        return RemoteFile(answer.headers.get("content-type"), head.get_filename() or _file_name(answer.headers))
+
+    async def _download_of_old(
+        self, server_name: str, media_id: str, into: BinaryIO, max_bytes: int, timeout_ms: int
+    ) -> RemoteFile:
+        """From a server that knows nothing of authenticated media."""
+        path = encoded("/_matrix/media/v3/download/{}/{}", server_name, media_id)
+        with tempfile.TemporaryFile() as answer:
+            try:
+                headers = await self._client.download(
+                    server_name,
+                    path,
+                    {"allow_remote": "false", "timeout_ms": timeout_ms, "allow_redirect": "true"},
+                    _writer(answer),
+                    max_bytes=max_bytes,
+                    timeout=timeout_ms / 1000 + 60,
+                    is_signed=False,
+                )
+            except (OutboundFailed, RemoteFailed) as error:
+                raise _as_answer(error, answer) from error
+            _copy(answer, 0, answer.seek(0, 2), into)
+        return RemoteFile(headers.get("content-type"), _file_name(headers))
 
     # ---- our files
 
@@ -127,6 +148,40 @@ class FederationMedia:
             while piece := await self._media.run_in_thread(lambda: file.read(PIECE)):
                 yield piece
             yield tail
+
+
+def _errcode(answer: BinaryIO) -> str:
+    """Of an answer that is an error."""
+    answer.seek(0)
+    try:
+        said = msgspec.json.decode(answer.read(ENVELOPE_BYTES))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return str(said.get("errcode", "")) if isinstance(said, dict) else ""
+
+
+def _is_unknown_there(error: Exception, answer: BinaryIO) -> bool:
+    return isinstance(error, RemoteRefused) and error.status == 404 and _errcode(answer) == Unrecognized.errcode
+
+
+def _as_answer(error: Exception, answer: BinaryIO) -> MatrixError:
+    """What a client is told when a file cannot be had."""
+    if isinstance(error, OutboundFailed):
+        if error.kind == "too large":
+            return RemoteTooLarge("The file is larger than this server fetches.")
+        return NotFound("The file's server cannot be reached.")
+    errcode = _errcode(answer) if isinstance(error, RemoteRefused) else ""
+    if errcode == NotYetUploaded.errcode:
+        return NotYetUploaded("The file has not been uploaded yet.")
+    if errcode == RemoteTooLarge.errcode:
+        return RemoteTooLarge("The file is larger than its server hands out.")
+    return NotFound("The file's server does not have it.")
+
+
+def _file_name(headers: Mapping[str, str]) -> str | None:
+    said = Message()
+    said["Content-Disposition"] = headers.get("content-disposition", "")
+    return said.get_filename()
 
 
 def _find_file(envelope: BinaryIO, content_type: str) -> tuple[Message, int, int]:

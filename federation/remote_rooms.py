@@ -37,6 +37,10 @@ _PATTERNS: Final = {
     "room_version": re.compile(r"\S{1,32}"),
     "encryption": re.compile(r"m\.megolm\.v1\.aes-sha2"),
 }
+_BEYOND_DIRECTORIES: Final = frozenset({"room_version", "encryption", "allowed_room_ids"})
+"""What summaries have and entries of a directory have not."""
+LISTED_MAX: Final = 500
+TOKEN_MAX: Final = 4096
 _ROOM_ID: Final = re.compile(r"!\S{1,254}")
 
 _log = logging.getLogger("federation.remote_rooms")
@@ -109,6 +113,18 @@ def read_room(room_id: str, answer: Any) -> RemoteRoom | None:
         {one["room_id"]: one for one in children if one is not None},
         frozenset(one for one in inaccessible if isinstance(one, str)),
     )
+
+
+def read_directory(answer: Any) -> dict[str, Any]:
+    """A page of another server's directory, as clients expect it."""
+    listed = [_summary(one) for one in list_of(answer, "chunk")[:LISTED_MAX]]
+    chunk = [{name: one[name] for name in one if name not in _BEYOND_DIRECTORIES} for one in listed if one]
+    body: dict[str, Any] = {"chunk": chunk}
+    for name, kind in (("next_batch", str), ("prev_batch", str), ("total_room_count_estimate", int)):
+        value = answer.get(name) if isinstance(answer, dict) else None
+        if isinstance(value, kind) and not isinstance(value, bool) and len(str(value)) <= TOKEN_MAX:
+            body[name] = value
+    return body
 
 
 def _summary(told: Any) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from federation.client import FederationClient, RemoteRefused
+from federation.remote_rooms import read_directory
 from homeserver.encryption.key_format import parse_cross_signing_key, parse_device_keys, parse_one_time_key
 from homeserver.media.remote import RemoteFile
 from homeserver.protocol.errors import InvalidParam, MatrixError, Unavailable
@@ -82,10 +83,8 @@ class RemoteServers:
     async def list_public_rooms(self, server: str, query: dict[str, Any]) -> dict[str, Any]:
         if not is_server_name(server):
             raise InvalidParam("That is not the name of a server")
-        answer = await self._client.request(server, "POST", "/_matrix/federation/v1/publicRooms", body=query)
-        rooms = answer.get("chunk") if isinstance(answer, dict) else None
-        listed = [one for one in rooms if isinstance(one, dict)] if isinstance(rooms, list) else []
-        return {**answer, "chunk": listed} if isinstance(answer, dict) else {"chunk": []}
+        path = "/_matrix/federation/v1/publicRooms"
+        return read_directory(await self._client.request(server, "POST", path, body=query, timeout=20))
 
     async def describe_room(
         self, user_id: str, room_id: str, via: Sequence[str], *, suggested_only: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 from federation.transactions import takes_part
 from homeserver.encryption.services import EncryptionServices
-from homeserver.http.parsing import query_int, query_string
+from homeserver.http.parsing import query_bool, query_int, query_string
 from homeserver.http.request import Request, Response
 from homeserver.protocol.errors import BadJson, Forbidden, MissingParam, NotFound, UnknownToken, Unrecognized
 from homeserver.protocol.identifiers import domain_of, parse_room_alias, parse_user_id
@@ -16,6 +16,7 @@ from homeserver.rooms.services import RoomServices
 from homeserver.users.services import UserServices
 
 PUBLIC_ROOMS_MAX = 500
+"""Also where no limit was asked for."""
 
 
 class QueriesApi:
@@ -43,8 +44,10 @@ class QueriesApi:
     async def get_public_rooms(self, request: Request, origin: str, body: Any) -> Any:
         """`GET /publicRooms`"""
         query = DirectoryQuery(
-            limit=query_int(request, "limit", 100, minimum=0, maximum=PUBLIC_ROOMS_MAX, clamp=True),
+            limit=query_int(request, "limit", 0, minimum=0, maximum=PUBLIC_ROOMS_MAX, clamp=True) or PUBLIC_ROOMS_MAX,
             since=query_string(request, "since", None) or None,
+            instance_id=query_string(request, "third_party_instance_id", None) or None,
+            all_networks=query_bool(request, "include_all_networks", False),
         )
         return await self._rooms.public_rooms.page(query)
 
@@ -54,12 +57,13 @@ class QueriesApi:
         wanted: dict[str, Any] = said["filter"] if isinstance(said.get("filter"), dict) else {}
         term, types, limit = wanted.get("generic_search_term"), wanted.get("room_types"), said.get("limit")
         kept = [one for one in types if one is None or isinstance(one, str)] if isinstance(types, list) else None
-        since = said.get("since")
+        since, instance = said.get("since"), said.get("third_party_instance_id")
         query = DirectoryQuery(
             term=term[:255] if isinstance(term, str) else "",
             room_types=kept,
-            limit=min(max(limit, 0), PUBLIC_ROOMS_MAX) if isinstance(limit, int) else 100,
+            limit=(min(max(limit, 0), PUBLIC_ROOMS_MAX) if isinstance(limit, int) else 0) or PUBLIC_ROOMS_MAX,
             since=since if isinstance(since, str) and since else None,
+            instance_id=instance if isinstance(instance, str) and instance else None,
             all_networks=said.get("include_all_networks") is True,
         )
         return await self._rooms.public_rooms.page(query)

@@ -223,7 +223,7 @@ async def test_B24_an_update_during_the_fetch_makes_it_be_done_again(phone: Phon
             await phone.tell(updates[1])  # while the answer is on its way
         return reply
 
-    phone.scene.liar.respond = answer_late  # type: ignore[method-assign]
+    phone.scene.liar.respond = answer_late  # type: ignore[method-assign,assignment]
     await phone.tell(updates[0])
     await let_run(300)
     assert phone.asked() == (2, 0)

@@ -165,7 +165,8 @@ async def test_B05_B18_an_event_that_is_fetched_is_checked_as_any_other(network:
     assert context["events_before"] == context["events_after"] == []
     page = await alice.get(f"/rooms/{scene.room_id}/messages", dir="f", **{"from": context["start"]})
     assert page["chunk"]
-    for answer in (None, [], {"event_id": 7}, {"event_id": "$" + "x" * 300}, {"event_id": unallowed.event_id}):
+    answers: list[Any] = [None, [], {"event_id": 7}, {"event_id": "$" + "x" * 300}, {"event_id": unallowed.event_id}]
+    for answer in answers:
         liar.answers["/timestamp_to_event/"] = (200, answer)
         assert (await alice.request("GET", FOUND.format(scene.room_id), ts="1", dir="f")).status in (200, 404)
     await alice.say(scene.room_id, "still here")

@@ -101,7 +101,7 @@ async def test_B12_what_is_about_a_room_is_dropped_in_transactions_and_the_rest_
     read = {scene.liar.user: {"event_ids": [said], "data": {"ts": 1}}}
     read_there = {scene.liar.user: {"event_ids": [there], "data": {"ts": 1}}}
     receipts = {scene.room_id: {"m.read": read}, other: {"m.read": read_there}}
-    messages = {scene.alice.user_id: {"*": {}}}
+    messages: dict[str, Any] = {scene.alice.user_id: {"*": {}}}
     message = {"sender": scene.liar.user, "type": "m.x", "message_id": "1", "messages": messages}
     event = scene.liar.event(scene.room)
     told = await scene.liar.send(

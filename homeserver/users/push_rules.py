@@ -29,7 +29,8 @@ class PushRules:
 
     async def rules_of(self, user_id: str) -> UserRules:
         """What the user changed; equal values for equal changes."""
-        return (await self.rules_of_many([user_id]))[user_id]
+        known = self._known.get(user_id)
+        return (await self.rules_of_many([user_id]))[user_id] if known is None else known
 
     async def rules_of_many(self, user_ids: Sequence[str]) -> dict[str, UserRules]:
         """The same of several, with one query for those who are not in memory: for the counting of a new event."""

@@ -92,7 +92,8 @@ class EarlierHistory:
         if not told:
             return 0
         floor = await self._store.list_state_ids_at(room.room_id, FLOOR)
-        first_keys = None if floor else await self._past.list_first_keys(room.room_id)
+        is_begun = await self._past.is_begun(room.room_id)
+        first_keys = None if is_begun else await self._past.list_first_keys(room.room_id)
 
         async def job(txn: Transaction) -> int:
             here = await self._graph.find_graph_events(room.room_id, [one.event.event_id for one in told])

@@ -18,6 +18,15 @@ class PastStateStore:
     def __init__(self, db: Reader) -> None:
         self._db = db
 
+    async def is_begun(self, room_id: str) -> bool:
+        """Whether anything was written of it. Its oldest state may still be empty: that before the create event."""
+        return (
+            await self._db.fetch_one(
+                "SELECT position FROM state_changes WHERE room_id = ? AND position <= 0 LIMIT 1", (room_id,)
+            )
+            is not None
+        )
+
     async def list_first_keys(self, room_id: str) -> set[StateKey]:
         """What the log began with when the room came to be known here."""
         rows = await self._db.fetch_all(

@@ -717,9 +717,15 @@ class NotaryServer(Struct, frozen=True, kw_only=True):
 
 
 class Federation(Struct, frozen=True, kw_only=True):
-    """Rooms together with other servers. Not whole yet, and so off. docs/federation.md explains all of it."""
+    """Rooms together with other servers. docs/federation.md explains all of it."""
 
-    enabled: Annotated[bool, doc("Whether this server takes part in rooms with other servers.")] = False
+    enabled: Annotated[
+        bool,
+        doc(
+            "Whether this server takes part in rooms with other servers. It asks nobody anything until somebody here"
+            " does something that needs another server, or another server asks."
+        ),
+    ] = True
     advertised_address: Annotated[
         HostAndPort | None,
         doc(
@@ -728,6 +734,16 @@ class Federation(Struct, frozen=True, kw_only=True):
             "matrix.example.org:443",
         ),
     ] = None
+    allowed_servers: Annotated[
+        list[str],
+        doc(
+            "The names of the servers that this one has to do with; * and ? stand for any text and any letter.",
+            ["*.example.org", "partner.example"],
+        ),
+    ] = field(default_factory=lambda: ["*"])
+    denied_servers: Annotated[
+        list[str], doc("Those that it has nothing to do with, even if the list before has them.", ["*.spam.example"])
+    ] = field(default_factory=list)
     old_signing_keys: Annotated[
         list[OldSigningKey],
         doc("Keys that signed this server's events before signing_key_file was replaced; published as old keys."),

@@ -24,6 +24,7 @@ from homeserver.outbound.failures import OutboundFailed
 from homeserver.protocol import canonical_json
 from homeserver.protocol.errors import Forbidden, MatrixError, RemoteServerFailed
 from homeserver.protocol.identifiers import is_server_name
+from homeserver.protocol.server_acl import ServerAcl
 
 TIMEOUT_SECONDS: Final = 60.0
 MAX_BYTES: Final = 10 * 1024 * 1024
@@ -31,6 +32,9 @@ KEYS_BYTES: Final = 32_768
 STATE_BYTES: Final = 200 * 1024 * 1024
 
 _MAY_NOT: Final = frozenset({"M_FORBIDDEN", "M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
+
+EVERYBODY: Final = ServerAcl(None)
+"""The servers that this one has to do with, unless its operator chooses."""
 
 _decode = msgspec.json.Decoder().decode
 _log = logging.getLogger("federation.client")
@@ -74,12 +78,14 @@ class FederationClient:
         backoff: Backoff,
         own_name: str,
         signing_key: SigningKey,
+        partners: ServerAcl = EVERYBODY,
     ) -> None:
         self._outbound = outbound
         self._discovery = discovery
         self._backoff = backoff
         self._own_name = own_name
         self._signing_key = signing_key
+        self._partners = partners
 
     async def get(self, destination: str, path: str, query: Mapping[str, Any] | None = None, **options: Any) -> Any:
         return await self.request(destination, "GET", path, query, **options)
@@ -101,6 +107,8 @@ class FederationClient:
         for a while. Raises RemoteUnreachable, RemoteRefused."""
         if not is_server_name(destination) or destination == self._own_name:
             raise RemoteUnreachable("That is not another server's name")  # it becomes part of a URL (C05)
+        if not self._partners.allows(destination):
+            raise RemoteUnreachable(f"This server has nothing to do with {destination}")
         if not patient and not self._backoff.may_ask(destination):
             raise RemoteUnreachable(f"{destination} has not answered for a while")
         target = path if not query else f"{path}?{urlencode(query, doseq=True)}"
@@ -158,6 +166,8 @@ class FederationClient:
         who may be sent on to another address."""
         if not is_server_name(destination) or destination == self._own_name:
             raise RemoteUnreachable("That is not another server's name")  # it becomes part of a URL (C05)
+        if not self._partners.allows(destination):
+            raise RemoteUnreachable(f"This server has nothing to do with {destination}")
         if not self._backoff.may_ask(destination):
             raise RemoteUnreachable(f"{destination} has not answered for a while")
         target = f"{path}?{urlencode(query)}"

@@ -51,6 +51,7 @@ from homeserver.composition import Homeserver
 from homeserver.http.routing import Route
 from homeserver.outbound.client import Outbound
 from homeserver.protocol.identifiers import domain_of
+from homeserver.protocol.server_acl import ServerAcl
 from homeserver.protocol.signatures import key_id_of
 from homeserver.rooms.earlier_history import EarlierHistory
 from homeserver.storage.destinations import DestinationStore
@@ -61,11 +62,14 @@ from homeserver.storage.server_keys import ServerKeyStore
 
 @dataclass(frozen=True, slots=True)
 class FederationSettings:
-    """`old_keys`: by id, (unpadded Base64, milliseconds when it was last used). `blocked_keys`: nobody's (B07)."""
+    """`old_keys`: by id, (unpadded Base64, milliseconds when it was last used). `blocked_keys`: nobody's (B07).
+    `allowed_servers`, `denied_servers`: patterns of names that this server has to do with, and has not."""
 
     old_keys: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     notaries: Sequence[Notary] = ()
     blocked_keys: Sequence[str] = ()
+    allowed_servers: Sequence[str] = ("*",)
+    denied_servers: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -161,12 +165,14 @@ def build_federation_services(
     own_name, signing_key = homeserver.settings.server_name, homeserver.settings.signing_key
     destinations = DestinationStore(db)
     backoff = Backoff(db, destinations, clock, chance)
+    partners = ServerAcl({"allow": list(settings.allowed_servers), "deny": list(settings.denied_servers)})
     client = FederationClient(
         outbound=outbound,
         discovery=ServerDiscovery(outbound, look_up, clock, chance),
         backoff=backoff,
         own_name=own_name,
         signing_key=signing_key,
+        partners=partners,
     )
     old_keys = {
         key_id: (verify_keys({key_id: key})[key_id], expired)
@@ -203,7 +209,7 @@ def build_federation_services(
         own_name=own_name,
         signing_key=signing_key,
     )
-    audiences = Audiences(own_name)
+    audiences = Audiences(own_name, partners)
     serving = Serving(rooms, own_name)
     sender = FederationSender(
         db=db,
@@ -260,7 +266,7 @@ def build_federation_services(
         device_lists.note_alive(server_name)
 
     routes = federation_routes(
-        ServerAuthenticator(keyring, backoff, own_name, is_alive),
+        ServerAuthenticator(keyring, backoff, own_name, is_alive, partners),
         KeysApi(own_name, signing_key, settings.old_keys, clock, keyring),
         RoomsApi(
             transactions=transactions,

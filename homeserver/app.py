@@ -401,6 +401,8 @@ def federation_of(
                 for notary in settings.federation.notaries
             ],
             blocked_keys=settings.federation.blocked_keys,
+            allowed_servers=settings.federation.allowed_servers,
+            denied_servers=settings.federation.denied_servers,
         ),
     )
     services.completion.grace_seconds = FIRST_REQUESTS_SECONDS

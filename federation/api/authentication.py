@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from federation.backoff import Backoff
-from federation.client import RemoteFailed
+from federation.client import EVERYBODY, RemoteFailed
 from federation.keyring import Keyring
 from federation.request_signing import check_request, parse_authorization
 from homeserver.http.request import Request, Response
 from homeserver.http.routing import Handler
 from homeserver.protocol.errors import Forbidden, NotJson, Unauthorized
+from homeserver.protocol.server_acl import ServerAcl
 
 SignedHandler = Callable[[Request, str, Any], Awaitable[Any]]
 """(request, origin, decoded body or None) → the body of the answer."""
@@ -24,11 +25,19 @@ _decode = msgspec.json.Decoder().decode
 class ServerAuthenticator:
     """Checks the signatures of requests."""
 
-    def __init__(self, keyring: Keyring, backoff: Backoff, own_name: str, alive: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        backoff: Backoff,
+        own_name: str,
+        alive: Callable[[str], None],
+        partners: ServerAcl = EVERYBODY,
+    ) -> None:
         self._keyring = keyring
         self._backoff = backoff
         self._own_name = own_name
         self._alive = alive
+        self._partners = partners
 
     def signed(self, handler: SignedHandler) -> Handler:
         """`handler` for requests that another server has signed; Unauthorized for all others."""
@@ -50,6 +59,8 @@ class ServerAuthenticator:
         if header is None:
             raise Unauthorized("Requests between servers are signed: Authorization: X-Matrix ...")
         said = parse_authorization(header, self._own_name)
+        if not self._partners.allows(said.origin):
+            raise Forbidden("This server has nothing to do with yours")
         key = await self._keyring.key_for_request(said.origin, said.key_id)
         check_request(request.method, request.target, content, said, key)
         if await self._backoff.note_alive(said.origin):

@@ -12,6 +12,7 @@ import pytest
 
 from federation import backoff as backoff_module
 from federation.backoff import Backoff
+from federation.services import FederationSettings
 from federation.turns import Lane, Turns
 from homeserver.outbound.client import OutboundAnswer, OutboundFailed
 from homeserver.storage.database import Transaction
@@ -470,3 +471,28 @@ async def test_when_we_were_cut_off_everybody_is_tried_anew() -> None:
     assert backoff.get("dead.test") == dead
     await backoff.forget("dead.test")
     assert backoff.may_try("dead.test")
+
+
+# ---- with whom
+
+
+async def test_a_server_has_nothing_to_do_with_those_that_its_operator_does_not_want(
+    network: Network, one: FederatedServer
+) -> None:
+    settings = FederationSettings(allowed_servers=["*.test"], denied_servers=["bad.test"])
+    picky = await open_federated(network, "picky.test", federation_settings=settings)
+    carol = await picky.register("carol")
+    room_id = await carol.create_room(preset="public_chat")
+    good, bad, other = (Liar(network, name) for name in ("good.test", "bad.test", "elsewhere.example"))
+    await good.join(picky, room_id)
+    for liar in (bad, other):
+        refused = await liar.request(picky, "GET", f"/_matrix/federation/v1/query/profile?user_id={carol.user_id}")
+        assert (refused.status, refused.json["errcode"]) == (403, "M_FORBIDDEN")
+        (await picky.homeserver.rooms.live.get(room_id)).set_member(liar.user, "join")
+    await carol.say(room_id, "for good ones")
+    await picky.clock.advance(60)
+    assert messages(good) == ["for good ones"]
+    assert messages(bad) == messages(other) == []
+    asked = len(network.requests)
+    assert (await carol.request("GET", f"/profile/{bad.user}")).status == 502
+    assert len(network.requests) == asked

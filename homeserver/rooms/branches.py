@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from homeserver.protocol.events import Event
@@ -28,6 +29,9 @@ from homeserver.storage.rooms import RoomStore, StateKey
 KEPT_EVENTS: Final = 20_000
 """Of events that resolutions needed, so many stay at hand: those of a forked room are needed again and again."""
 FEW_KEYS: Final = 50
+FEW_CHANGES: Final = 100
+KEPT_LOGS: Final = 100
+"""Of so many forked rooms, when each entry of the state changed last stays at hand."""
 
 
 class UnknownEvents(Exception):
@@ -38,6 +42,14 @@ class UnknownEvents(Exception):
         self.event_ids = frozenset(event_ids)
 
 
+@dataclass(slots=True)
+class _Log:
+    """Where each entry of a room's state changed last, up to a position."""
+
+    up_to: int = 0
+    newest: dict[StateKey, int] = field(default_factory=dict)
+
+
 class Branches:
     """Works out states. The room must not change meanwhile: callers hold it (`LiveRoom.hold`)."""
 
@@ -46,6 +58,7 @@ class Branches:
         self._graph = graph
         self._rooms = rooms
         self._kept: OrderedDict[str, tuple[Event, bool]] = OrderedDict()
+        self._logs: OrderedDict[str, _Log] = OrderedDict()
 
     async def after(self, room: LiveRoom, event_ids: Sequence[str]) -> list[BranchState]:
         """The state after each of these events. Raises UnknownEvents."""
@@ -81,8 +94,7 @@ class Branches:
     async def whole(self, room: LiveRoom, state: BranchState) -> dict[StateKey, str]:
         """A state with all of its entries."""
         ids = dict(room.state_ids)
-        changes = await self._rooms.list_state_changes(room.room_id, state.base, max(room.last_position, state.base))
-        changed = list(dict.fromkeys(key for _, key, _ in changes))
+        changed = await self._changed_since(room, state.base)
         if len(changed) > FEW_KEYS:
             ids = await self._rooms.list_state_ids_at(room.room_id, state.base)
         elif changed:
@@ -96,12 +108,31 @@ class Branches:
                 ids[key] = event_id
         return ids
 
+    async def _changed_since(self, room: LiveRoom, base: int) -> list[StateKey]:
+        """The keys of the state that changed after a position. For a branch that began long ago, that is not read from
+        the log again each time (A12)."""
+        up_to = max(room.last_position, base)
+        log = self._logs.get(room.room_id)
+        if log is None:
+            changes = await self._rooms.list_state_changes(room.room_id, base, up_to, limit=FEW_CHANGES)
+            if len(changes) < FEW_CHANGES:
+                return list(dict.fromkeys(key for _, key, _ in changes))
+            log = self._logs[room.room_id] = _Log()
+        if log.up_to < up_to:
+            for position, key, _ in await self._rooms.list_state_changes(room.room_id, log.up_to, up_to):
+                log.newest[key] = max(position, log.newest.get(key, 0))
+            log.up_to = up_to
+        self._logs.move_to_end(room.room_id)
+        if len(self._logs) > KEPT_LOGS:
+            self._logs.popitem(last=False)
+        return [key for key, position in log.newest.items() if position > base]
+
     async def merged(
-        self, room: LiveRoom, states: Sequence[BranchState], new: Event | None = None
+        self, room: LiveRoom, states: Sequence[BranchState], new: Sequence[Event] = ()
     ) -> tuple[BranchState, dict[StateKey, str]]:
         """What states make together, by the room version's state resolution, in short and in full.
 
-        `new`: an event that is in them and not stored yet. Raises UnknownEvents.
+        `new`: events that are in them and not stored yet. Raises UnknownEvents.
         """
         states = _different(states)
         wholes = [await self.whole(room, state) for state in states]
@@ -122,18 +153,16 @@ class Branches:
 
     async def resolve(self, room: LiveRoom, states: Sequence[Mapping[StateKey, str]]) -> dict[StateKey, str]:
         """What whole states make together. Raises UnknownEvents."""
-        return await self._resolve(room, states, None)
+        return await self._resolve(room, states)
 
     async def _resolve(
-        self, room: LiveRoom, states: Sequence[Mapping[StateKey, str]], new: Event | None
+        self, room: LiveRoom, states: Sequence[Mapping[StateKey, str]], new: Sequence[Event] = ()
     ) -> dict[StateKey, str]:
+        unstored = {event.event_id: event for event in new}
         wanted = {event_id for state in states for event_id in state.values()}
-        if new is not None:
-            wanted.discard(new.event_id)
-            wanted.update(new.auth_events)
-        events = await self.with_auth_chains(room, wanted)
-        if new is not None:
-            events[new.event_id] = (new, False)
+        wanted.update(event_id for event in new for event_id in event.auth_events)
+        events = await self.with_auth_chains(room, wanted - unstored.keys())
+        events.update((event_id, (event, False)) for event_id, event in unstored.items())
         rejected = frozenset(EventId(event_id) for event_id, (_, is_rejected) in events.items() if is_rejected)
         resolved = resolve(
             room.version,

@@ -15,7 +15,7 @@ from homeserver.rooms.live_room import LiveRoom
 from homeserver.storage.event_graph import BranchState
 from homeserver.storage.rooms import StateKey
 
-KEPT_PLACES: Final = 5_000
+KEPT_PLACES: Final = 1_000
 NOT_LOADED: Final = object()
 
 

@@ -75,9 +75,9 @@ class Runs:
         ids = [event.event_id for event in events]
         known = await self._graph.find_graph_events(room.room_id, ids)
         redacted = await self._graph.list_awaited_by_redactions(room.room_id, ids)
-        auth_ids = {event_id for event in events for event_id in _auth_ids(event)}
+        auth_ids = {event_id for event in events for event_id in auth_ids_of(event)}
         auth = await self._branches.find_events(room, auth_ids)
-        users = {key[1] for event in events for key in _keys_of(event) if key[0] == MEMBER}
+        users = {key[1] for event in events for key in keys_of(event) if key[0] == MEMBER}
         await self._rooms.load_member_events(room, users)
         return Arrivals(events, known, redacted, auth)
 
@@ -94,11 +94,11 @@ class Runs:
         if event.event_id in arrivals.looked_up:
             return False
         arrivals.looked_up.add(event.event_id)
-        auth = await self._branches.find_events(room, _auth_ids(event))
-        if len(auth) < len(set(_auth_ids(event))):
-            raise UnknownEvents(set(_auth_ids(event)) - auth.keys())
+        auth = await self._branches.find_events(room, auth_ids_of(event))
+        if len(auth) < len(set(auth_ids_of(event))):
+            raise UnknownEvents(set(auth_ids_of(event)) - auth.keys())
         arrivals.auth.update(auth)
-        await self._rooms.load_member_events(room, {key[1] for key in _keys_of(event) if key[0] == MEMBER})
+        await self._rooms.load_member_events(room, {key[1] for key in keys_of(event) if key[0] == MEMBER})
         if {head.event_id for head in room.extremities} == set(event.prev_events):
             return True
         missing = [one for one in event.prev_events if self._places.after(room, one) is None]
@@ -111,7 +111,7 @@ class Runs:
                     self._places.note(room, head.event_id, state)
         place = self._places.before(room, event)
         if place is not None:
-            await self._load_facts(room, place, _keys_of(event))
+            await self._load_facts(room, place, keys_of(event))
         return True
 
     async def _load_facts(self, room: LiveRoom, place: Place, keys: Sequence[StateKey]) -> None:
@@ -139,7 +139,7 @@ class Runs:
             raise NotPlain
         by_auth_events = self._state_by_auth_events(room, arrivals, event)
         _check(event, by_auth_events)
-        keys = _keys_of(event)
+        keys = keys_of(event)
         try:
             now = {key: found for key in keys if (found := room.draft_state(key)) is not None}
             replaces = None if event.state_key is None else room.draft_state(event.key)
@@ -165,8 +165,8 @@ class Runs:
     def _state_by_auth_events(self, room: LiveRoom, arrivals: Arrivals, event: Event) -> dict[StateKey, Event]:
         found: dict[EventId, Event] = {}
         rejected: set[str] = set()
-        drafted = {one.event_id: one for key in _keys_of(event) if (one := room.overlay.get(key)) is not None}
-        for event_id in _auth_ids(event):
+        drafted = {one.event_id: one for key in keys_of(event) if (one := room.overlay.get(key)) is not None}
+        for event_id in auth_ids_of(event):
             known = arrivals.auth.get(event_id)
             if known is None:
                 if event_id not in drafted:
@@ -210,14 +210,15 @@ class Runs:
         return found
 
 
-def _auth_ids(event: Event) -> list[str]:
+def auth_ids_of(event: Event) -> list[str]:
+    """The events that an event names for its authorisation, and since v12 the create event."""
     ids: list[str] = list(event.auth_events)
     if event.room_version.room_id_is_create_hash:
         ids.append("$" + event.room_id[1:])
     return ids
 
 
-def _keys_of(event: Event) -> list[StateKey]:
+def keys_of(event: Event) -> list[StateKey]:
     """The entries of a state that the rules ask for, and the one that the event is about."""
     keys = auth_keys_of(event)
     if CREATE not in keys:

@@ -37,6 +37,7 @@ from homeserver.rooms.branches import Branches, UnknownEvents
 from homeserver.rooms.live_room import MEMBER, Head, LiveRoom, LiveRooms, heads_after
 from homeserver.rooms.partial_judging import PartialJudging
 from homeserver.rooms.persistence import Persistence, Prepared
+from homeserver.rooms.received_branches import BranchRuns
 from homeserver.rooms.received_events import Received, ReceivedEvents
 from homeserver.rooms.received_runs import MAX_HEADS, Arrivals, NotAtHand, NotPlain, Runs
 from homeserver.storage.database import Database, Transaction
@@ -110,6 +111,7 @@ class Receiver:
         persistence: Persistence,
         received_events: ReceivedEvents,
         runs: Runs,
+        branch_runs: BranchRuns,
         why_not_recommended: WhyNotRecommended,
         partial: PartialJudging,
     ) -> None:
@@ -121,6 +123,7 @@ class Receiver:
         self._persistence = persistence
         self._received_events = received_events
         self._runs = runs
+        self._branch_runs = branch_runs
         self._why_not_recommended = why_not_recommended
         self._partial = partial
         self._locks: dict[str, asyncio.Lock] = {}
@@ -207,6 +210,13 @@ class Receiver:
                         raise
                     arrivals.one_by_one = True
                     return []
+        if {head.event_id for head in room.extremities} != set(event.prev_events):
+            async with room.hold():
+                await self._db.write(nothing)  # what was drafted is committed then, or void
+                if self._rooms.peek(room.room_id) is room:
+                    received = await self._branch_runs.receive(room, arrivals, at)
+                    if received:
+                        return [Accepted(stored) for stored in received]
         outcome = await self._judge(event, None, guess=False)
         if event.type == "m.room.redaction":
             await self._runs.note_redaction(room, arrivals)
@@ -445,7 +455,7 @@ class Receiver:
         elif len(event.prev_events) == 1 and len(others) == len(room.extremities) - 1:
             return  # one of the branches has grown, and says nothing new about the state
         states = [after, *await self._branches.after(room, [head.event_id for head in others])]
-        _, current = await self._branches.merged(room, states, event)
+        _, current = await self._branches.merged(room, states, [event])
         received.changes = {key: event_id for key, event_id in current.items() if room.state_ids.get(key) != event_id}
         received.changes.update((key, None) for key in room.state_ids if key not in current)
         changed = [event_id for event_id in received.changes.values() if event_id not in (None, event.event_id)]

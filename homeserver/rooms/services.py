@@ -29,6 +29,7 @@ from homeserver.rooms.pipeline import Pipeline
 from homeserver.rooms.policy_servers import PolicyServers
 from homeserver.rooms.public_rooms import PublicRooms
 from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.received_branches import BranchRuns
 from homeserver.rooms.received_events import ReceivedEvents
 from homeserver.rooms.received_runs import Runs
 from homeserver.rooms.receiving import Receiver
@@ -175,6 +176,9 @@ def build_room_services(
         signing_key=signing_key,
         policy_servers=policy_servers,
     )
+    received_events = ReceivedEvents(
+        events=events, store=store, graph=graph, persistence=persistence, stream=stream, notifier=notifier
+    )
     receiver = Receiver(
         db=db,
         rooms=live,
@@ -182,10 +186,15 @@ def build_room_services(
         graph=graph,
         branches=branches,
         persistence=persistence,
-        received_events=ReceivedEvents(
-            events=events, store=store, graph=graph, persistence=persistence, stream=stream, notifier=notifier
-        ),
+        received_events=received_events,
         runs=Runs(rooms=live, events=events, graph=graph, store=store, branches=branches),
+        branch_runs=BranchRuns(
+            db=db,
+            events=events,
+            branches=branches,
+            received_events=received_events,
+            server_name=settings.server_name,
+        ),
         why_not_recommended=pipeline.why_not_recommended,
         partial=PartialJudging(db, events, store, partial_store),
     )

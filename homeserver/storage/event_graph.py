@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from homeserver.storage.database import Reader, Transaction
 from homeserver.storage.events import IN_ROOM
 from homeserver.storage.rooms import StateKey
 
 IN_A_QUERY = 500
+MAX_HOPS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,25 @@ class BranchState:
 
     base: int
     differences: Mapping[StateKey, str | None] = field(default_factory=dict)
-    group: int | None = None
+    group: int | None = field(default=None, compare=False)
+    grown: Grown | None = field(default=None, compare=False, repr=False)
+    hops: int = field(default=0, compare=False)
+    """How many states are to be read until one is whole, where it is stored as what it has grown from."""
 
     def plus(self, key: StateKey, event_id: str) -> BranchState:
         """This state with one more event."""
-        return BranchState(self.base, {**self.differences, key: event_id})
+        differences = {**self.differences, key: event_id}
+        if self.hops >= MAX_HOPS:
+            return BranchState(self.base, differences)
+        return BranchState(self.base, differences, grown=Grown(self, key, event_id), hops=self.hops + 1)
+
+
+class Grown(NamedTuple):
+    """A state, and the one event by which another differs from it."""
+
+    parent: BranchState
+    key: StateKey
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +76,32 @@ class EventGraphStore:
         return found
 
     async def get_branch_state(self, state_group: int) -> BranchState:
-        row = await self._db.fetch_one(
-            "SELECT base_position, differences FROM branch_states WHERE state_group = ?", (state_group,)
+        rows = await self._db.fetch_all(
+            "WITH RECURSIVE chain (base_position, differences, parent_group, hop) AS ("
+            " SELECT base_position, differences, parent_group, 0 FROM branch_states WHERE state_group = ?"
+            " UNION ALL SELECT b.base_position, b.differences, b.parent_group, c.hop + 1"
+            " FROM branch_states AS b JOIN chain AS c ON b.state_group = c.parent_group"
+            ") SELECT base_position, differences FROM chain ORDER BY hop DESC",
+            (state_group,),
         )
-        assert row is not None, "every group that an event names is stored"
-        return BranchState(
-            row[0], {(kind, key): event_id for kind, key, event_id in json.loads(row[1])}, group=state_group
-        )
+        assert rows, "every group that an event names is stored"
+        differences: dict[StateKey, str | None] = {}
+        for row in rows:
+            differences.update(((kind, key), event_id) for kind, key, event_id in json.loads(row[1]))
+        return BranchState(rows[0][0], differences, group=state_group, hops=len(rows) - 1)
 
-    def add_branch_state(self, txn: Transaction, room_id: str, state_group: int, state: BranchState) -> None:
-        """Keep a state under a number, which is the position of the first event that it stands before."""
+    def add_branch_state(
+        self, txn: Transaction, room_id: str, state_group: int, state: BranchState, parent_group: int | None = None
+    ) -> None:
+        """Keep a state under a number, which is the position of the first event that it stands before. `parent_group`:
+        where the state is stored that it has grown from, if it is."""
         differences = [[*key, event_id] for key, event_id in state.differences.items()]
+        if parent_group is not None and state.grown is not None:
+            differences = [[*state.grown.key, state.grown.event_id]]
         txn.add(
-            "INSERT INTO branch_states (state_group, room_id, base_position, differences) VALUES (?, ?, ?, ?)",
-            (state_group, room_id, state.base, json.dumps(differences)),
+            "INSERT INTO branch_states (state_group, room_id, base_position, differences, parent_group)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (state_group, room_id, state.base, json.dumps(differences), parent_group),
         )
 
     def add_unknown(self, txn: Transaction, room_id: str, event_id: str, unknown: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ Spec: Server-Server API, "Inviting to a room".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from signedjson.types import SigningKey
@@ -113,6 +114,31 @@ class Inviting:
         told = beside.get("invite_room_state") if isinstance(beside, dict) else None
         said = {"room_version": version, "event": body, "invite_room_state": told}
         return await self.receive_invite(origin, room_id, event_id, said)
+
+    async def receive_removal(self, origin: str, pdu: Mapping[str, Any]) -> bool:
+        """Whether a member event that came for a room this server is not in takes back an invite of a user of ours, or
+        refuses a knock; then that is over. Whoever may do so is known to the room alone, so it is believed of servers
+        that know our user's membership, and of an invite of the inviter's own server."""
+        room_id, user_id = pdu.get("room_id"), pdu.get("state_key")
+        if pdu.get("type") != "m.room.member" or not isinstance(room_id, str) or not isinstance(user_id, str):
+            return False
+        membership = await self._rooms.store.find_membership(room_id, user_id)
+        if membership is None or membership.membership not in ("invite", "knock"):
+            return False
+        told = await self._invites.stripped_state(room_id, user_id) or ()
+        created: dict[str, Any] = next((one["content"] for one in told if one["type"] == "m.room.create"), {})
+        version = ROOM_VERSIONS.get(str(created.get("room_version", "1")))
+        if version is None:
+            return False
+        event = await self._checks.check(pdu, version, room_id)
+        if event.content.get("membership") not in ("leave", "ban") or domain_of(event.sender) != origin:
+            return False
+        if membership.event_id not in event.auth_events:
+            return False
+        if membership.membership == "invite" and domain_of(membership.sender) != origin:
+            return False
+        await self._invites.end(user_id, room_id)
+        return True
 
     # ---- a user of ours invites
 

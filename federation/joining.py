@@ -17,8 +17,16 @@ from federation.events import EventChecks
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
 from federation.partial_state import StateCompletion
+from federation.transactions import takes_part
 from homeserver.clock import Clock
-from homeserver.protocol.errors import BadJson, Forbidden, MatrixError, NotFound, UnableToAuthoriseJoin
+from homeserver.protocol.errors import (
+    BadJson,
+    Forbidden,
+    MatrixError,
+    NotFound,
+    UnableToAuthoriseJoin,
+    UnableToGrantJoin,
+)
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of, is_server_name, parse_user_id
 from homeserver.protocol.signatures import required_signers, sign_event
@@ -172,12 +180,26 @@ class Joining:
         return await self._events.template(origin, room_id, user_id, content, versions)
 
     async def _authoriser(self, room: LiveRoom, user_id: str) -> str:
+        """Who of this server lets the user in. Spec: "Restricted rooms"."""
+        memberships = self._rooms.memberships
         try:
-            return await self._rooms.memberships.authorising_user(room, user_id)
+            return await memberships.authorising_user(room, user_id)
         except Forbidden as error:
-            if await self._rooms.memberships.may_join_restricted(room, user_id):
-                raise
-            raise UnableToAuthoriseJoin("The user is in none of the rooms whose members may join") from error
+            if await memberships.may_join_restricted(room, user_id):
+                raise UnableToGrantJoin("Nobody of this server may let the user in") from error
+            if not await self._sees_conditions(room):
+                raise UnableToAuthoriseJoin("This server is not in all the rooms whose members may join") from error
+            raise Forbidden("The user is in none of the rooms whose members may join") from error
+
+    async def _sees_conditions(self, room: LiveRoom) -> bool:
+        """Whether this server can say of each of the rooms whose members may join who is there."""
+        allow = room.content("m.room.join_rules").get("allow")
+        for entry in allow if isinstance(allow, list) else ():
+            named = entry.get("room_id") if isinstance(entry, dict) else None
+            other = await self._rooms.live.find(named) if isinstance(named, str) else None
+            if isinstance(named, str) and (other is None or not takes_part(other, self._own_name)):
+                return False
+        return True
 
     async def send_join(
         self, origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False

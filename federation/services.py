@@ -256,6 +256,7 @@ def build_federation_services(
         rooms=rooms,
         checks=checks,
         missing=missing,
+        take_removal=inviting.receive_removal,
         own_name=own_name,
         edus=IncomingEdus(users, rooms, device_lists, presence).handlers(),
     )

@@ -57,6 +57,7 @@ class Transactions:
         rooms: RoomServices,
         checks: EventChecks,
         missing: MissingEvents,
+        take_removal: Callable[[str, Any], Awaitable[bool]],
         own_name: str,
         edus: Mapping[str, EduHandler],
     ) -> None:
@@ -66,6 +67,7 @@ class Transactions:
         self._rooms = rooms
         self._checks = checks
         self._missing = missing
+        self._take_removal = take_removal
         self._own_name = own_name
         self._edus = edus
         self._locks: dict[str, asyncio.Lock] = {}
@@ -126,24 +128,36 @@ class Transactions:
         for pdu, one in zip(pdus, checked, strict=True):
             if isinstance(one, Event):
                 by_room.setdefault(one.room_id, []).append(one)
-            elif isinstance(one, Exception):
+            elif one is None or isinstance(one, Exception):
+                name = _claimed_id(pdu)
+                outcome = {} if one is None else self._dropped(origin, name or "", one, late)
+                if name is not None:
+                    outcomes[name] = outcome
+            else:
                 name = _claimed_id(pdu)
                 dropped = self._dropped(origin, name or "", one, late)
                 if name is not None:
-                    outcomes[name] = dropped
-            elif one is not None:
+            elif one is None or isinstance(one, Exception):
+                name = _claimed_id(pdu)
+                outcome = {} if one is None else self._dropped(origin, name or "", one, late)
+                if name is not None:
+                    outcomes[name] = outcome
+            else:
                 raise one
         for events in by_room.values():
             for event, outcome in zip(events, await self._receive_events(origin, events, late), strict=True):
                 outcomes[event.event_id] = outcome
         return outcomes
 
-    async def _check(self, origin: str, pdu: Any) -> Event:
+    async def _check(self, origin: str, pdu: Any) -> Event | None:
+        """The event, to be received; None when all that it says has been done."""
         room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
         if not isinstance(room_id, str):
             raise BadJson("The event names no room")  # a v12 create event comes with a join, never alone
         room = await self._rooms.live.find(room_id)
         if room is None or not takes_part(room, self._own_name):
+            if await self._take_removal(origin, pdu):
+                return None
             raise NotInRoom()
         if not acl_of(room).allows(origin):
             raise Forbidden("The room's access control list denies this server")

@@ -8,6 +8,7 @@ from typing import Any
 from homeserver.notifier import Notifier
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import is_user_id
+from homeserver.rooms.client_events import stripped_state
 from homeserver.rooms.live_room import membership_of
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.rooms import Membership, RoomStore
@@ -28,9 +29,11 @@ class InvitesFromElsewhere:
 
     async def add(self, event: Event, stripped: Any) -> None:
         """`event` invites a user of ours, or says that the user knocks; `stripped` is what its server told of the room,
-        of which only what has the form of stripped state is kept (B14, B15)."""
+        of which only what has the form of stripped state is kept (B14, B15); the event itself is the last of it."""
         user_id = event.key[1]
-        text = json.dumps(clean(stripped))
+        told = [one for one in clean(stripped) if (one["type"], one["state_key"]) != event.key]
+        own = {**stripped_state(event), "event_id": event.event_id, "origin_server_ts": event.origin_server_ts}
+        text = json.dumps([*told, own])
 
         async def job(txn: Transaction) -> None:
             position = txn.next_position()

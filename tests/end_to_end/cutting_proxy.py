@@ -11,13 +11,15 @@ CHUNK_BYTES = 65536
 
 
 class CuttingProxy:
-    """Forwards 127.0.0.1 connections to a port until `cut()` resets all of them; new ones are taken at once.
+    """Forwards connections to `host`, an address of this machine, to a port of 127.0.0.1 until `cut()` resets all of
+    them; new ones are taken at once.
 
     With `hold=True`, `cut()` also refuses new connections until `resume()`.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, host: str = "127.0.0.1") -> None:
         self._target_port = target_port
+        self._host = host
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._refusing = False
@@ -25,10 +27,10 @@ class CuttingProxy:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, 0)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 

@@ -44,9 +44,9 @@ def checked(answer: Any) -> Any:
     return answer
 
 
-async def turn(client: Any) -> Any:
+async def turn(client: Any, timeout_ms: int = 0) -> Any:
     """One turn of a client's loop: sync, then what encryption wants done."""
-    synced = checked(await client.sync(timeout=0, full_state=client.next_batch is None))
+    synced = checked(await client.sync(timeout=timeout_ms, full_state=client.next_batch is None))
     if client.should_upload_keys:
         checked(await client.keys_upload())
     if client.should_query_keys:

@@ -68,6 +68,11 @@ class LeftRoomSection:
     async def _add_room(self, run: SyncRun, membership: Membership) -> None:
         room = await self._rooms.find(membership.room_id)
         if room is None:
+            if not run.is_initial:  # an invite or a knock is over, in a room that only other servers know
+                run.rooms.setdefault("leave", {})[membership.room_id] = {
+                    "timeline": {"events": [], "limited": False, "prev_batch": place_after(membership.position)},
+                    run.request.state_after_name if run.request.use_state_after else "state": {"events": []},
+                }
             return
         left_at = (await self._visibility.view(room, run.user_id)).left_at
         after = None if run.is_initial or run.request.full_state else run.after

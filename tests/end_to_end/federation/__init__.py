@@ -1,0 +1,1 @@
+"""Halfdoor and a real Synapse in one federation, seen from the clients of both."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import config
-from homeserver.app import is_exempt, route_limits
 from homeserver.appservice_api.registry import Registry
+from homeserver.configured import is_exempt, route_limits
 from homeserver.http.rate_limits import RouteLimiter
 from homeserver.http.routing import RateClass
 from homeserver.protocol.errors import LimitExceeded

@@ -29,7 +29,7 @@ def add_to(commands: Commands) -> None:
 
 def test(arguments: argparse.Namespace) -> int:
     settings = config.load(arguments.config)
-    from homeserver.app import mailer_of  # loads the whole server
+    from homeserver.configured import mailer_of  # loads the whole server
 
     mailer = mailer_of(settings, SystemClock())
     message = messages.TEST.write(settings.mail.language, settings.server_name)

@@ -123,9 +123,9 @@ class Operator:
         token = self._token(method, target, content)
 
         async def work(database: Database) -> tuple[int, bytes]:
-            from homeserver.app import server_settings
             from homeserver.clock import SystemClock
             from homeserver.composition import build
+            from homeserver.configured import server_settings
             from homeserver.http.application import HttpApplication
             from homeserver.http.request import FileBody, StreamBody
             from homeserver.http.routing import Router

@@ -41,8 +41,8 @@ def add_account(settings: config.Settings, localpart: str, password: str, *, adm
     """Make an account while the server does not run; its user id."""
 
     async def work(database: Database) -> str:
-        from homeserver.app import server_settings
         from homeserver.composition import build
+        from homeserver.configured import server_settings
         from homeserver.users.registration import RegistrationWish
 
         homeserver = build(database, SystemClock(), server_settings(settings))

@@ -11,7 +11,7 @@ from config.described import entries
 from homeserver.http.routing import RateClass
 
 ROOT = Path(__file__).parents[2]
-READERS = ["homeserver/app.py", "homeserver/bundled_webchat.py", "config/checks.py"]
+READERS = ["homeserver/app.py", "homeserver/configured.py", "homeserver/bundled_webchat.py", "config/checks.py"]
 # Read by the name of the limit that a route draws on.
 BY_NAME = {rate.value for rate in RateClass}
 

@@ -134,15 +134,6 @@ class Transactions:
                 if name is not None:
                     outcomes[name] = outcome
             else:
-                name = _claimed_id(pdu)
-                dropped = self._dropped(origin, name or "", one, late)
-                if name is not None:
-            elif one is None or isinstance(one, Exception):
-                name = _claimed_id(pdu)
-                outcome = {} if one is None else self._dropped(origin, name or "", one, late)
-                if name is not None:
-                    outcomes[name] = outcome
-            else:
                 raise one
         for events in by_room.values():
             for event, outcome in zip(events, await self._receive_events(origin, events, late), strict=True):

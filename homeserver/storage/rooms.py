@@ -190,15 +190,16 @@ class RoomStore:
         return found or 0
 
     async def list_state_changes(
-        self, room_id: str, after: int, up_to: int, *, event_type: str | None = None
+        self, room_id: str, after: int, up_to: int, *, event_type: str | None = None, limit: int | None = None
     ) -> list[tuple[int, StateKey, str | None]]:
-        """(position, key, event id) of what changed in after < position <= up_to, oldest first."""
+        """(position, key, event id) of what changed in after < position <= up_to, oldest first; the first `limit`."""
         condition = "" if event_type is None else " AND type = ?"
         params = (room_id, after, up_to) if event_type is None else (room_id, after, up_to, event_type)
+        bound = "" if limit is None else " LIMIT ?"
         rows = await self._db.fetch_all(
             "SELECT position, type, state_key, event_id FROM state_changes WHERE room_id = ? AND position > ?"
-            f" AND position <= ?{condition} ORDER BY position",
-            params,
+            f" AND position <= ?{condition} ORDER BY position{bound}",
+            params if limit is None else (*params, limit),
         )
         return [(row[0], (row[1], row[2]), row[3]) for row in rows]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from federation.client import STATE_BYTES, FederationClient, RemoteRefused, RemoteUnreachable, encoded, list_of
@@ -33,6 +33,7 @@ GAP_PAGES_MAX: Final = 25
 ONE_BY_ONE_MAX: Final = 50
 """Up to so many events of a state are asked for one by one; beyond it, or when not all can be had, the whole state."""
 STATE_MAX: Final = 100_000
+AUTH_AT_ONCE: Final = 8
 
 _log = logging.getLogger("federation.missing_events")
 
@@ -50,15 +51,15 @@ class MissingEvents:
         """Receive one event that has passed its checks. Raises MatrixError when what it needs cannot be had."""
         try:
             return await self._rooms.receiver.receive(event)
-        except UnknownEvents as unknown:
+        except UnknownEvents:
             lock = self._locks.setdefault(event.room_id, asyncio.Lock())
             async with lock:  # one walk over a room at a time, however many events wait for it
-                return await self._receive_with(origin, event, unknown.event_ids)
+                return await self._receive_with(origin, event)
 
-    async def _receive_with(self, origin: str, event: Event, unknown: Collection[str]) -> Outcome:
+    async def _receive_with(self, origin: str, event: Event) -> Outcome:
         room = await self._rooms.live.get(event.room_id)
         await self.bring_auth_events(origin, room, event)
-        if any(event_id in unknown for event_id in event.prev_events):
+        if not (await self._here(room, event.prev_events)).issuperset(event.prev_events):
             for earlier in await self._gap(origin, room, event):
                 await self._receive_earlier(origin, room, earlier)
         try:
@@ -145,6 +146,27 @@ class MissingEvents:
         answer = await self._client.get(origin, path, max_bytes=STATE_BYTES)
         chain = await self._checks.check_all(list_of(answer, "auth_chain")[:STATE_MAX], room.version, room.room_id)
         await self._rooms.room_import.keep_outliers(room, _reachable(chain, event.auth_events))
+
+    async def bring_auth_events_of_all(self, origin: str, room: LiveRoom, events: Sequence[Event]) -> None:
+        """The same for many events; some are asked for at a time, and what cannot be had is left out."""
+        wanted = {event_id for event in events for event_id in event.auth_events}
+        here = await self._rooms.graph.find_graph_events(room.room_id, list(wanted))
+        missing = wanted - here.keys()
+        asked: list[Event] = []
+        for event in events:
+            if not missing.isdisjoint(event.auth_events):
+                missing.difference_update(event.auth_events)
+                asked.append(event)
+        turns = asyncio.Semaphore(AUTH_AT_ONCE)
+
+        async def bring(event: Event) -> None:
+            async with turns:
+                try:
+                    await self.bring_auth_events(origin, room, event)
+                except MatrixError as error:
+                    _log.debug("The auth events of %s cannot be had: %s", event.event_id, error)
+
+        await asyncio.gather(*(bring(event) for event in asked))
 
     async def state_before(self, origin: str, room: LiveRoom, event: Event) -> dict[StateKey, str]:
         """The state before an event, as its sender tells of it; its events are kept."""

@@ -15,10 +15,10 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from homeserver.storage.database import Database
-from tests.support.databases import database, database_engine, database_location, postgres_server
+from tests.support.databases import database, database_engine, database_location, postgres_databases, postgres_server
 from tests.support.server import Server, open_server
 
-__all__ = ["database", "database_engine", "database_location", "postgres_server", "reactor"]
+__all__ = ["database", "database_engine", "database_location", "postgres_databases", "postgres_server", "reactor"]
 
 # pytest-asyncio makes its loop by the policy. Its own hook for this would add "[uvloop]" to the name of every test.
 with warnings.catch_warnings():

@@ -7,13 +7,10 @@ The fixtures are imported by `tests/conftest.py`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 
 from homeserver.clock import SystemClock
@@ -24,16 +21,14 @@ from homeserver.storage.opening import open_database
 from homeserver.storage.synchronous import SynchronousDatabase
 from tests.support.in_flight import in_flight
 from tests.support.postgresql import PostgresServer
+from tests.support.postgresql_databases import PostgresDatabases
 
 ENGINES = ["sqlite", "postgresql"]
-TEMPLATE = "halfdoor_template"
 
 ONLY_SYNCHRONOUS = pytest.mark.parametrize("database_engine", ["synchronous"], indirect=True)
 ONLY_SQLITE = pytest.mark.parametrize("database_engine", ["sqlite"], indirect=True)
 ONLY_POSTGRESQL = pytest.mark.parametrize("database_engine", ["postgresql"], indirect=True)
 ON_ALL_DRIVERS = pytest.mark.parametrize("database_engine", [*ENGINES, "synchronous"], indirect=True)
-
-_numbers = itertools.count(1)
 
 
 def open_in_memory() -> SynchronousDatabase:
@@ -67,10 +62,15 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.start()
         yield server
     finally:
-        administrator = _administrators.pop(server, None)
-        if administrator is not None:
-            administrator.terminate()
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_server: PostgresServer) -> Iterator[PostgresDatabases]:
+    """Its databases."""
+    databases = PostgresDatabases(postgres_server)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
@@ -84,11 +84,10 @@ async def database_location(database_engine: str, request: pytest.FixtureRequest
         yield str(path)
     else:
         server: PostgresServer = request.getfixturevalue("postgres_server")
-        name = f"halfdoor_{next(_numbers)}"
-        administrator = await _administrator(server)
-        await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+        databases: PostgresDatabases = request.getfixturevalue("postgres_databases")
+        name = await databases.lend()
         yield server.url(name)
-        await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await databases.take_back(name)
 
 
 @pytest.fixture
@@ -102,15 +101,3 @@ async def database(database_engine: str, database_location: str) -> AsyncIterato
         in_flight.watch(opened)
     yield opened
     await opened.close()
-
-
-async def _administrator(server: PostgresServer) -> Any:
-    """A connection for the whole session, made with a migrated database to copy when it is first needed."""
-    if server not in _administrators:
-        administrator = _administrators[server] = await asyncpg.connect(server.url())
-        await administrator.execute(f"CREATE DATABASE {TEMPLATE}")
-        await (await open_database(server.url(TEMPLATE), SystemClock())).close()
-    return _administrators[server]
-
-
-_administrators: dict[PostgresServer, Any] = {}

@@ -14,12 +14,15 @@ import socket
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from signedjson.key import read_signing_keys
+from signedjson.types import SigningKey
+from unpaddedbase64 import encode_base64
 
 import config
 from homeserver.command_line.parser import build_parser, main
@@ -325,3 +328,39 @@ def test_mail_test_says_what_is_missing_or_refused(tmp_path: Path, capsys: pytes
     file.write_text("{server_name: example.org, mail: {smtp_host: 127.0.0.1, smtp_port: 1}}")
     assert main(["mail", "test", "you@example.org", "--config", str(file)]) == 1
     assert "127.0.0.1 did not take an e-mail" in capsys.readouterr().err
+
+
+def _key_in(file: Path) -> SigningKey:
+    with file.open() as stream:
+        return read_signing_keys(stream)[0]
+
+
+def test_new_key_signs_and_the_old_one_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init(tmp_path)
+    file, configuration = tmp_path / "signing.key", tmp_path / "halfdoor.yaml"
+    old = _key_in(file)
+    capsys.readouterr()
+    assert main(["federation", "new-key", "--config", str(configuration)]) == 0
+    new = _key_in(file)
+    assert new.version != old.version
+    assert new.encode() != old.encode()
+    kept = tmp_path / f"signing.key.{old.version}"
+    assert _key_in(kept).encode() == old.encode()
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (file, kept)] == [0o600, 0o600]
+    told = capsys.readouterr().out
+    with configuration.open("a") as stream:
+        stream.write(told[told.index("federation:") :])
+    (listed,) = config.load(str(configuration)).federation.old_signing_keys
+    assert listed.key_id == f"ed25519:{old.version}"
+    assert listed.public_key == encode_base64(old.verify_key.encode())
+    assert listed.expired_ts <= time.time() * 1000
+    assert str(old.encode()) not in told
+
+
+def test_key_is_not_replaced_where_the_old_one_could_not_be_kept(tmp_path: Path) -> None:
+    init(tmp_path)
+    file = tmp_path / "signing.key"
+    before = file.read_text()
+    (tmp_path / f"signing.key.{_key_in(file).version}").touch()
+    assert main(["federation", "new-key", "--config", str(tmp_path / "halfdoor.yaml")]) != 0
+    assert file.read_text() == before

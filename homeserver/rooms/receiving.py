@@ -40,7 +40,7 @@ from homeserver.rooms.persistence import Persistence, Prepared
 from homeserver.rooms.received_branches import BranchRuns
 from homeserver.rooms.received_events import Received, ReceivedEvents
 from homeserver.rooms.received_runs import MAX_HEADS, Arrivals, NotAtHand, NotPlain, Runs
-from homeserver.storage.database import Database, Transaction
+from homeserver.storage.database import ConstraintViolated, Database, Transaction
 from homeserver.storage.event_graph import BranchState, EventGraphStore
 from homeserver.storage.events import (
     ACCEPTED,
@@ -141,7 +141,10 @@ class Receiver:
         """
         async with self.alone(event.room_id):
             if state_before is not None or guess:
-                return await self._judge(event, state_before, guess=guess)
+                try:
+                    return await self._judge(event, state_before, guess=guess)
+                except ConstraintViolated:  # somebody kept it as an outlier meanwhile
+                    return await self._judge(event, state_before, guess=guess)
             (outcome,) = await self._receive_in_room(event.room_id, [event])
         if isinstance(outcome, Exception):
             raise outcome
@@ -166,9 +169,17 @@ class Receiver:
         except Exception as error:
             return [error] * len(events)
         outcomes: list[Outcome | Exception] = []
+        looked_again = -1
         while len(outcomes) < len(events):
+            at = len(outcomes)
             try:
-                outcomes += await self._receive_next(arrivals, len(outcomes))
+                outcomes += await self._receive_next(arrivals, at)
+            except ConstraintViolated as error:  # somebody kept one of them as an outlier meanwhile
+                if looked_again == at:
+                    outcomes.append(error)
+                    continue
+                looked_again = at
+                arrivals = await self._runs.gather(await self._rooms.get(room_id), events)
             except Exception as error:  # it falls by itself (A15)
                 outcomes.append(error)
         return outcomes

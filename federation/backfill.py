@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from federation.client import FederationClient, RemoteFailed, encoded
 from federation.events import EventChecks, in_order
 from federation.missing_events import MissingEvents
-from homeserver.protocol.errors import MatrixError
-from homeserver.rooms.earlier_history import EarlierHistory
-from homeserver.rooms.live_room import LiveRoom
+from homeserver.protocol.events import Event
+from homeserver.rooms.earlier_history import AskState, EarlierHistory
+from homeserver.rooms.live_room import MEMBER, LiveRoom
 from homeserver.rooms.services import RoomServices
+from homeserver.storage.partial_state import PartialState
+from homeserver.storage.rooms import StateKey
 
 PAGE: Final = 100
 SERVERS_MAX: Final = 5
@@ -83,14 +86,33 @@ class Backfill:
             events = await self._checks.check_all(
                 pdus[: 2 * PAGE] if isinstance(pdus, list) else [], room.version, room.room_id
             )
-            for event in events:
-                try:
-                    await self._missing.bring_auth_events(server, room, event)
-                except MatrixError as error:
-                    _log.debug("The auth events of %s cannot be had: %s", event.event_id, error)
-            if await self._history.add(room, in_order(events), partial(self._missing.state_before, server, room)):
+            await self._missing.bring_auth_events_of_all(server, room, events)
+            ask_state: AskState = partial(self._missing.state_before, server, room)
+            if room.partial is not None:  # that would be all of its members, who are on their way
+                ask_state = partial(self._guess_state, room, room.partial, events)
+            if await self._history.add(room, in_order(events), ask_state):
                 return True
         return False
+
+    async def _guess_state(
+        self, room: LiveRoom, joined: PartialState, events: Sequence[Event], event: Event
+    ) -> Mapping[StateKey, str]:
+        """The state before an event of history, while the state of the room is partial: as it was told at the join,
+        with what the events themselves name. It is asked for when the rest is here (`judge_again`)."""
+        told = await self._rooms.store.list_state_changes(room.room_id, joined.base - 1, joined.base)
+        state = {key: event_id for _, key, event_id in told if event_id is not None}
+        named = [one for each in events for one in each.auth_events]
+        found = await self._rooms.events.find_events(room.room_id, room.version, list(dict.fromkeys(named)))
+        for stored in found:
+            if stored.event.is_state and (stored.event.type == MEMBER or stored.event_id in event.auth_events):
+                state[stored.event.key] = stored.event_id
+        return state
+
+    async def judge_again(self, room_id: str, server: str) -> None:
+        """The state of the room was partial when its history was fetched, and is whole now. Raises MatrixError."""
+        room = await self._rooms.live.find(room_id)
+        if room is not None:
+            await self._history.judge_again(room, partial(self._missing.state_before, server, room))
 
     def _servers(self, room: LiveRoom) -> list[str]:
         """Whom to ask: the servers with the most users in the room first."""

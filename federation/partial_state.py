@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from federation.backfill import Backfill
 from federation.client import STATE_BYTES, FederationClient, RemoteFailed, RemoteRefused, encoded
 from federation.events import EventChecks
 from federation.missing_events import MissingEvents
@@ -33,7 +34,7 @@ from homeserver.rooms.services import RoomServices
 from homeserver.storage.partial_state import PartialState
 from homeserver.storage.rooms import StateKey
 
-AT_ONCE: Final = 2
+AT_ONCE: Final = 4
 """So many rooms are completed at a time."""
 CHECKED_AT_ONCE: Final = 10
 """After so many events, others have their turn."""
@@ -103,6 +104,7 @@ class StateCompletion:
         checks: EventChecks,
         missing: MissingEvents,
         sender: FederationSender,
+        backfill: Backfill,
         rooms: RoomServices,
         clock: Clock,
         own_name: str,
@@ -111,6 +113,7 @@ class StateCompletion:
         self._checks = checks
         self._missing = missing
         self._sender = sender
+        self._backfill = backfill
         self._rooms = rooms
         self._clock = clock
         self._own_name = own_name
@@ -196,6 +199,9 @@ class StateCompletion:
             room = await self._rooms.live.find(room_id)
             if room is None or self._own_name not in room.servers:
                 _log.info("%s: nobody here is in the room any more", room_id)
+                partial = self._rooms.live.partial.find(room_id)
+                if partial is not None:
+                    await self._rooms.partial_states.abandon(partial)
                 return True
             if room.partial is None:
                 await self._receive_waiting(room)
@@ -245,6 +251,10 @@ class StateCompletion:
             done.otherwise,
         )
         await self._tell_others(partial)
+        try:
+            await self._backfill.judge_again(room.room_id, server)
+        except MatrixError as error:
+            _log.info("%s: the states before its history cannot be had: %s", room.room_id, error)
 
     async def _ask(self, server: str, room: LiveRoom, partial: PartialState) -> _State:
         """The state before our join."""

@@ -233,8 +233,25 @@ def build_federation_services(
         own_name=own_name,
     )
     sender.add_metrics(homeserver.metrics)
+    history = EarlierHistory(
+        db=db,
+        rooms=rooms.live,
+        events=rooms.events,
+        store=rooms.store,
+        graph=rooms.graph,
+        branches=rooms.branches,
+        room_import=rooms.room_import,
+    )
+    backfill = Backfill(client=client, checks=checks, missing=missing, rooms=rooms, history=history, own_name=own_name)
     completion = StateCompletion(
-        client=client, checks=checks, missing=missing, sender=sender, rooms=rooms, clock=clock, own_name=own_name
+        client=client,
+        checks=checks,
+        missing=missing,
+        sender=sender,
+        backfill=backfill,
+        rooms=rooms,
+        clock=clock,
+        own_name=own_name,
     )
     completion.add_metrics(homeserver.metrics)
     joining = Joining(
@@ -283,16 +300,6 @@ def build_federation_services(
         QueriesApi(users, rooms, homeserver.encryption, own_name),
         media,
     )
-    history = EarlierHistory(
-        db=db,
-        rooms=rooms.live,
-        events=rooms.events,
-        store=rooms.store,
-        graph=rooms.graph,
-        branches=rooms.branches,
-        room_import=rooms.room_import,
-    )
-    backfill = Backfill(client=client, checks=checks, missing=missing, rooms=rooms, history=history, own_name=own_name)
     outgoing_edus = OutgoingEdus(
         db=db,
         store=destinations,

@@ -109,6 +109,29 @@ class EarlierHistory:
         self._branches.forget([one.event.event_id for one in told])
         return added
 
+    async def judge_again(self, room: LiveRoom, ask_state: AskState) -> None:
+        """The states before what was fetched were guessed, and can be asked for now. Where they cannot be had after
+        all, the guess stays."""
+        known = await self._past.list_events(room.room_id)
+        found = await self._events.find_events(room.room_id, room.version, known)
+        stored = {one.event_id: one for one in found}
+        if not stored:
+            return
+        told = await self._judge(room, [stored[event_id].event for event_id in known], ask_state)
+        if len(told) < len(stored):
+            return
+        first_keys = await self._past.list_first_keys(room.room_id)
+
+        async def job(txn: Transaction) -> None:
+            await self._past.clear(txn, room.room_id)
+            positions = [stored[one.event.event_id].position for one in told]
+            self._write_log(txn, room.room_id, told, positions, {}, first_keys)
+            await self._past.set_statuses(txn, [(one.event.event_id, one.status) for one in told])
+            txn.on_commit(lambda: self._committed(room.room_id))
+
+        await self._db.write(job)
+        self._branches.forget(stored)
+
     async def _wanted(self, room: LiveRoom, events: Sequence[Event]) -> list[Event]:
         """Those of the events that have no place yet and that events with a place follow, over others of them."""
         by_id: dict[str, Event] = {event.event_id: event for event in events}

@@ -10,6 +10,7 @@ Spec: MSC3902, "Faster joins: handling of events while the state is partial".
 from __future__ import annotations
 
 from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import domain_of
 from homeserver.rooms.live_room import MEMBER, LiveRoom, membership_of
 from homeserver.rooms.persistence import Prepared
 from homeserver.storage.database import Database, Transaction
@@ -34,7 +35,14 @@ class PartialJudging:
         authoriser = event.content.get("join_authorised_via_users_server")
         if event.type == MEMBER and isinstance(authoriser, str):
             users.add(authoriser)
-        users = {user_id for user_id in users if (MEMBER, user_id) not in room.state_ids}
+        partial = room.partial
+        assert partial is not None
+        # Of servers that are not known to be in the room, nobody is believed to be: they would be sent what we write.
+        users = {
+            user_id
+            for user_id in users
+            if (MEMBER, user_id) not in room.state_ids and domain_of(user_id) in partial.servers
+        }
         if not users:
             return
         found = await self._events.find_events(room.room_id, room.version, event.auth_events)
@@ -48,8 +56,7 @@ class PartialJudging:
         if not members:
             return
 
-        assert room.partial is not None
-        base = room.partial.base  # they were there before; the log is written anew when all is known
+        base = partial.base  # they were there before; the log is written anew when all is known
 
         async def job(txn: Transaction) -> None:
             for stored in members:

@@ -111,6 +111,21 @@ class PartialStates:
                         return await self._complete(room, partial, told, states_before or {})
         raise BadState("The room is too busy")
 
+    async def abandon(self, partial: PartialState) -> None:
+        """Nobody here is in the room any more: what is known of it is all that there will be."""
+
+        async def job(txn: Transaction) -> None:
+            await self.store.abandon(txn, partial)
+            txn.on_commit(abandoned)
+
+        def abandoned() -> None:
+            now = self._rooms.partial.find(partial.room_id)
+            if now is not None and now.join_event_id == partial.join_event_id:
+                self._rooms.partial.forget(partial.room_id)
+                self._rooms.forget(partial.room_id)
+
+        await self._db.write(job)
+
     async def forget_waiting(self, room_id: str, event_id: str) -> None:
         """An event that waited was received, or cannot be."""
 
@@ -177,7 +192,8 @@ class PartialStates:
         if CREATE not in told or told[CREATE].event_id != room.state_ids.get(CREATE):
             raise BadState("The state has another create event, or none")
         claimed: dict[StateKey, str] = {key: event.event_id for key, event in told.items()}
-        at_join = {**claimed, **await self._store.list_state_ids_at(room.room_id, partial.base)}
+        told_then = await self._store.list_state_changes(room.room_id, partial.base - 1, partial.base)
+        at_join = {**claimed, **{key: one for _, key, one in told_then if one is not None and key[0] != MEMBER}}
         base = claimed if at_join == claimed else await self._branches.resolve(room, [at_join, claimed])
         join = await self._events.find_events(room.room_id, room.version, [partial.join_event_id])
         keys = {CREATE, *auth_keys_of(join[0].event)}

@@ -279,6 +279,12 @@ class Timeline:
         """The member events of those who sent `events`, for lazily loading clients."""
         senders = dict.fromkeys(stored.event.sender for stored in events)
         members = await self._rooms.load_member_events(room, senders)
+        if room.partial is not None and len(members) < len(senders):
+            # Those who are not known yet are as their own events name them.
+            named = [one for stored in events if stored.event.sender not in members for one in stored.event.auth_events]
+            for stored in await self._events.find_events(room.room_id, room.version, list(dict.fromkeys(named))):
+                if stored.event.type == MEMBER and stored.event.state_key in senders:
+                    members.setdefault(stored.event.state_key, stored)
         return [self._serializer.serialize(members[sender], reader) for sender in senders if sender in members]
 
     # ---- how

@@ -65,6 +65,14 @@ class PartialStateStore:
             ),
         )
 
+    async def abandon(self, txn: Transaction, state: PartialState) -> None:
+        """The room was left; unless it was joined again meanwhile."""
+        gone = await txn.execute(
+            "DELETE FROM partial_states WHERE room_id = ? AND join_event_id = ?", (state.room_id, state.join_event_id)
+        )
+        if gone:
+            await txn.execute("DELETE FROM waiting_events WHERE room_id = ?", (state.room_id,))
+
     def remove_partial(self, txn: Transaction, room_id: str) -> None:
         """The room was joined with its whole state."""
         txn.add("DELETE FROM partial_states WHERE room_id = ?", (room_id,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from homeserver.storage.database import Reader, Transaction
@@ -35,6 +35,25 @@ class PastStateStore:
             (room_id, room_id),
         )
         return {(row[0], row[1]) for row in rows}
+
+    async def list_events(self, room_id: str) -> list[str]:
+        """The events of history, oldest first."""
+        rows = await self._db.fetch_all(
+            "SELECT event_id FROM events WHERE room_id = ? AND position <= 0 AND status NOT IN (3, 4)"
+            " ORDER BY position",
+            (room_id,),
+        )
+        return [row[0] for row in rows]
+
+    async def clear(self, txn: Transaction, room_id: str) -> None:
+        """Forget the log of that time, to write it anew."""
+        await txn.execute("DELETE FROM state_changes WHERE room_id = ? AND position <= 0", (room_id,))
+
+    async def set_statuses(self, txn: Transaction, judged: Sequence[tuple[str, int]]) -> None:
+        """(event id, status) of events that were judged again."""
+        await txn.execute_many(
+            "UPDATE events SET status = ? WHERE event_id = ?", [(status, event_id) for event_id, status in judged]
+        )
 
     def set_floor(
         self, txn: Transaction, room_id: str, before: Mapping[StateKey, str], now: Mapping[StateKey, str]

@@ -319,3 +319,32 @@ async def test_room_becomes_whole_in_either_database(
 def _membership(server: FederatedServer, room_id: str, user_id: str) -> str:
     room = server.homeserver.rooms.live.peek(room_id)
     return "" if room is None else room.membership(user_id)
+
+
+async def test_history_is_there_at_once_and_right_in_the_end(
+    network: Network, gate: Gate, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, room_id = await big_room(one)
+    said = []
+    for number in range(30):
+        body = {"msgtype": "m.text", "body": f"{number}"}
+        draft = Draft(f"@member{number}:one.test", "m.room.message", body)
+        said.append((await one.homeserver.rooms.pipeline.send(room_id, draft)).event_id)
+    bob = await two.register("bob")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    page = await bob.get(f"/rooms/{room_id}/messages", dir="b", limit=40, filter='{"lazy_load_members":true}')
+    assert [one["event_id"] for one in page["chunk"] if one["type"] == "m.room.message"] == said[::-1]
+    senders = {one["sender"] for one in page["chunk"] if one["type"] == "m.room.message"}
+    assert senders <= {one["state_key"] for one in page["state"]}
+    assert is_partial(two, room_id)
+    assert not [request for _, request in network.requests if "/v1/state" in request.url]
+    await alice.say(room_id, "and then")
+    gate.open()
+    await until_whole(two, room_id)
+    await same_rooms(one, two, room_id)
+    again = await bob.get(f"/rooms/{room_id}/messages", dir="b", limit=42)
+    assert [one["event_id"] for one in again["chunk"] if one["event_id"] in said] == said[::-1]
+    oldest = await bob.get(f"/rooms/{room_id}/members", at=page["end"])
+    later = [one for one in page["chunk"] if one["type"] == MEMBER and one["sender"] != bob.user_id]
+    assert later
+    assert len(oldest["chunk"]) == MEMBERS + 1 - len(later)

@@ -17,6 +17,7 @@ async def test_banned_user_is_believed_only_until_the_members_are_here(
 ) -> None:
     alice, room_id = await big_room(one)
     liar = Liar(network)
+    await liar.join(one, room_id, "@honest:liar.test")  # for whom the liar is a server in the room
     lies = await liar.join(one, room_id)
     await alice.post(f"/rooms/{room_id}/ban", {"user_id": liar.user})
     bob = await two.register("bob")
@@ -46,6 +47,34 @@ async def test_banned_user_is_believed_only_until_the_members_are_here(
     assert refused.status == 404
     again = liar.event(lies)
     assert "error" in (await liar.send(two, again))[again.event_id]
+
+
+async def test_nobody_is_believed_to_be_in_the_room_whose_server_is_not(
+    network: Network, gate: Gate, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, room_id = await big_room(one)
+    liar = Liar(network)
+    lies = await liar.join(one, room_id)
+    await alice.post(f"/rooms/{room_id}/ban", {"user_id": liar.user})
+    bob = await two.register("bob")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    room = await two.homeserver.rooms.live.get(room_id)
+    assert room.partial is not None
+    found = await two.homeserver.rooms.events.find_events(room_id, room.version, [room.partial.join_event_id])
+    lies.last = found[0].event
+    chain = [event.pdu for event in (*lies.chain, *lies.state.values())]
+    liar.answers = {"/event_auth/": (200, {"auth_chain": chain})}
+    lie = liar.event(lies, advance=True)
+    await liar.send(two, lie)
+    said = await bob.say(room_id, "between us")
+    await settle(one, two)
+    assert said not in {Event(pdu, room.version).event_id for pdu in liar.received()}
+    page = await bob.get(f"/rooms/{room_id}/messages", dir="b", limit=1)
+    assert page["chunk"][0]["event_id"] == said
+    gate.open()
+    await until_whole(two, room_id)
+    await same_rooms(one, two, room_id)
+    assert not await two.homeserver.rooms.partial_states.store.list_waiting(room_id)
 
 
 async def test_event_that_only_the_whole_state_allows_waits_for_it(

@@ -15,7 +15,6 @@ from federation.keyring import VALID_MAX_MS, Keyring, NoKey, Notary
 from federation.services import FederationSettings
 from homeserver.protocol.errors import NotFound
 from homeserver.protocol.signatures import key_id_of, sign, verify
-from homeserver.storage.database import Transaction
 from homeserver.storage.server_keys import ServerKeyStore
 from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
@@ -216,20 +215,6 @@ async def test_notary_passes_on_what_a_notary_told_of_a_server_that_does_not_ans
     assert told is not None
     assert told["verify_keys"] == said["verify_keys"]
     verify(told, "far.test", get_verify_key(KEY))
-
-
-async def test_B08_of_servers_that_are_named_only_the_newest_are_kept() -> None:
-    db = open_in_memory()
-    store = ServerKeyStore(db)
-    for number in range(12):
-        name, now = f"s{number}.test", number
-
-        async def keep(txn: Transaction, name: str = name, now: int = now) -> None:
-            await store.set_published(txn, name, "{}", now, keep=10)
-
-        await db.write(keep)
-    kept = [await store.find_published(f"s{number}.test") is not None for number in range(12)]
-    assert kept == [False] * 2 + [True] * 10
 
 
 async def test_key_is_replaced_and_what_the_old_one_signed_is_still_believed(network: Network) -> None:

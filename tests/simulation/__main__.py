@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 
 from tests.simulation.world import Failed, World, run
 from tests.support.virtual_loop import current_process
@@ -18,24 +19,23 @@ from tests.support.virtual_loop import current_process
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", default="0:300", help="A:B runs A to B-1; a single number runs that one")
+    parser.add_argument("--seeds", default="0:300", help="A:B is A to B-1; several such, or single ones, with commas")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
     parser.add_argument("--digests", action="store_true", help="print of each seed what its trace comes to")
     parser.add_argument("--log", metavar="LEVEL", help="print what the servers log, from this level on")
     options = parser.parse_args()
     if options.log:
         _print_logs(options.log)
-    first, colon, last = options.seeds.partition(":")
-    seeds = range(int(first), int(last) if colon else int(first) + 1)
+    seeds = list(seeds_of(options.seeds))
     failed: list[int] = []
     totals: Counter[str] = Counter()
-    began = time.perf_counter()
+    began, began_work = time.perf_counter(), time.process_time()
 
     def see(world: World) -> None:
         totals.update(world.counts)
         totals["acknowledged"] += len(world.acknowledged)
         if options.digests:
-            print(world.seed, world.digest)
+            print("digest", world.seed, world.digest)
 
     for seed in seeds:
         try:
@@ -49,11 +49,19 @@ def main() -> int:
         if seed % 500 == 499:
             print(f"... {seed + 1}: {len(failed)} failed, {time.perf_counter() - began:.0f} s", flush=True)
     seconds = time.perf_counter() - began
-    print(f"{len(seeds)} seeds, {len(failed)} failed, {seconds:.1f} s, {seconds / len(seeds):.3f} s each")
+    work = (time.process_time() - began_work) / len(seeds)
+    print(f"{len(seeds)} seeds, {len(failed)} failed, {seconds:.1f} s, of work {work:.3f} s each")
     print(", ".join(f"{what} {count}" for what, count in sorted(totals.items())))
     if failed:
         print("failed:", *failed)
     return 1 if failed else 0
+
+
+def seeds_of(text: str) -> Iterator[int]:
+    """The seeds that are named."""
+    for part in text.split(","):
+        first, colon, last = part.partition(":")
+        yield from range(int(first), int(last) if colon else int(first) + 1)
 
 
 def _print_logs(level: str) -> None:

@@ -81,6 +81,7 @@ class Actor:
         """A message to the devices of a user, wherever they are."""
         target = self._chance.choice([user for server in self._world.servers.values() for user in server.tokens])
         self._world.count("whispers")
+        self._world.whispered.add(target)
         name = f"whisper {self._world.counts['whispers']}"
         path = f"/sendToDevice/test.whisper/{quote(name)}"
         for _ in range(self._chance.choice((1, 2, 4))):

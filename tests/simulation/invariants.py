@@ -46,7 +46,7 @@ async def check_whispers(world: World) -> list[str]:
     """Every message between devices has arrived, and none twice."""
     problems: list[str] = []
     for server in world.servers.values():
-        for user in server.tokens:
+        for user in sorted(world.whispered & server.tokens.keys()):
             heard: list[str] = []
             since: dict[str, str] = {}
             while True:

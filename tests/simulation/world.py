@@ -65,6 +65,8 @@ class World:
     acknowledged: list[Acknowledged] = field(default_factory=list)
     whispers: dict[str, str] = field(default_factory=dict)
     """To whom messages between devices went whose sending was acknowledged, by their names."""
+    whispered: set[str] = field(default_factory=set)
+    """To whom any such message went, acknowledged or not."""
     trace: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -105,6 +107,7 @@ class World:
         self.say(f"{len(self.acknowledged)} acknowledged, {len(self.problems)} problems")
         for server in self.servers.values():
             await server.crash()
+            server.disk.close()
 
     async def _set_up(self, folder: Path) -> None:
         for name in NAMES[: self.chance.choice((2, 3, 3, 3, 4))]:
@@ -189,7 +192,7 @@ class World:
                     await self._restart(server, self.chance.choice((0.0, 1.0, 4.0)) * pace)
 
     def _is_broken(self, server: SimulatedServer) -> bool:
-        return server.process.alive and server.homeserver.db.is_broken  # type: ignore[attr-defined,no-any-return]
+        return server.process.alive and server.homeserver.db.is_broken  # type: ignore[attr-defined]
 
     async def _restart(self, server: SimulatedServer, pause: float) -> None:
         self.say(f"crash of {server.name}")

@@ -48,10 +48,9 @@ class Disk:
 
     def open(self, process: Process) -> SimulatedDatabase:
         """The database, for a process that starts."""
-        assert not self._connections, "one process at a time"
-        writer, reader = self._connect(), self._connect()
-        self._connections = [writer, reader]
-        return SimulatedDatabase(self, process, writer, reader)
+        if not self._connections:  # they know nothing of the process before, and making them takes long
+            self._connections = [self._connect(), self._connect()]
+        return SimulatedDatabase(self, process, *self._connections)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=512)
@@ -63,6 +62,9 @@ class Disk:
         """The process is dead: what it did not commit is lost."""
         for connection in self._connections:
             sqlite_connection.rollback(connection)
+
+    def close(self) -> None:
+        for connection in self._connections:
             connection.close()
         self._connections = []
 

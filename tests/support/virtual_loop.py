@@ -28,7 +28,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """Runs callbacks in order; its own selector, which finds nothing and takes no time."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._now = 0.0
         self._selector = self
         self._scheduled: list[asyncio.TimerHandle]

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from twisted.internet._sslverify import ClientTLSOptions  # what optionsForClientTLS gives, which shares nothing
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.ssl import CertificateOptions, platformTrust
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
@@ -32,6 +35,7 @@ from homeserver.outbound.targets import Target
 CONNECT_SECONDS: Final = 10.0
 KEPT_SECONDS: Final = 15
 KEPT_PER_ORIGIN: Final = 4
+REREAD_SECONDS: Final = 3600
 SKIPPED_MAX: Final = 64 * 1024
 MAXIMUM_HEAD: Final = 128 * 1024
 """Bytes of a status line with its headers: Twisted's client bounds each line and not their number."""
@@ -51,6 +55,7 @@ class Connections:
         self._guard = guard
         self._reactor = own_reactor
         self._pools = {trusted: self._pool() for trusted in (False, True)}
+        self._tls = TrustedTls()
 
     def _pool(self) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(self._reactor, persistent=True)  # type: ignore[no-untyped-call]
@@ -71,7 +76,7 @@ class Connections:
     ) -> Exchange:
         """The status and headers of the answer have come when this returns. Raises OutboundFailed."""
         while True:
-            way = _Way(self._reactor, self._guard, target, trusted, self._pools[trusted], connect_to)
+            way = _Way(self._reactor, self._guard, target, trusted, self._pools[trusted], connect_to, self._tls)
             agent: Any = Agent.usingEndpointFactory(self._reactor, way, way)  # type: ignore[no-untyped-call]
             sent = Headers()
             for name, value in headers.items():
@@ -96,6 +101,24 @@ class Connections:
         for pool in self._pools.values():
             closing: Any = pool.closeCachedConnections()  # type: ignore[no-untyped-call]
             await closing.asFuture(loop)
+
+
+class TrustedTls:
+    """TLS with the authorities that the machine trusts, read once an hour: that costs milliseconds and a megabyte, as
+    each connection would by itself. What is expected of a certificate is each connection's own affair."""
+
+    def __init__(self) -> None:
+        self._options: CertificateOptions | None = None
+        self._made_of: tuple[str | None, str | None, int] | None = None
+
+    def for_host(self, host: str) -> Any:
+        """What a connection to `host` is made with."""
+        hour = int(time.monotonic() // REREAD_SECONDS)
+        made_of = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), hour)
+        if self._options is None or self._made_of != made_of:
+            self._options = CertificateOptions(trustRoot=platformTrust())  # type: ignore[no-untyped-call]
+            self._made_of = made_of
+        return ClientTLSOptions(self._options._makeTLSConnection, host)
 
 
 class Exchange:
@@ -141,6 +164,7 @@ class _Way:
         trusted: bool,
         pool: HTTPConnectionPool,
         connect_to: tuple[str, int] | None,
+        tls: TrustedTls,
     ) -> None:
         self._reactor = reactor
         self._guard = guard
@@ -148,6 +172,7 @@ class _Way:
         self._trusted = trusted
         self._pool = pool
         self._connect_to = connect_to or (target.host, target.port)
+        self._tls = tls
         self._connection: Any = None
         self._is_cut = False
         self.is_new = False
@@ -181,7 +206,7 @@ class _Way:
             kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
             endpoint: Any = kind(self._reactor, address, port, CONNECT_SECONDS)
             if target.scheme == "https":
-                endpoint = wrapClientTLS(optionsForClientTLS(target.host), endpoint)
+                endpoint = wrapClientTLS(self._tls.for_host(target.host), endpoint)
             try:
                 wrapper = await endpoint.connect(counted).asFuture(loop)
             except Exception as error:  # Twisted has no common class for this either

@@ -30,7 +30,7 @@ import msgspec
 from federation.audiences import Audiences
 from federation.backoff import Backoff
 from federation.catching_up import CatchingUp
-from federation.client import FederationClient, RemoteFailed, RemoteRefused, encoded
+from federation.client import TIMEOUT_SECONDS, FederationClient, RemoteFailed, RemoteRefused, encoded
 from federation.turns import Lane, Turns
 from homeserver.clock import Clock, Timer
 from homeserver.metrics import Metrics
@@ -51,6 +51,8 @@ QUEUE_MAX: Final = 1_000
 KEYED_EDUS_MAX: Final = 1_000
 REPLAY_MAX: Final = 1_000
 """After a crash up to so many events are sent again one by one; beyond it everybody is caught up with."""
+FIRST_TIMEOUT_SECONDS: Final = 20.0
+"""Whoever was never sent anything has this time, so that many dead servers of a room just joined are soon known."""
 FLUSH_SECONDS: Final = 5.0
 QUIET_FLUSH_SECONDS: Final = 60.0
 """When nothing of what happened was for others."""
@@ -487,7 +489,8 @@ class FederationSender:
         self._transactions += 1
         body = {"origin": self._own_name, "origin_server_ts": self._clock.now_ms(), "pdus": events, "edus": edus}
         path = encoded("/_matrix/federation/v1/send/{}", f"{self._run_id}.{self._transactions}")
-        await self._client.request(name, "PUT", path, body=body, patient=True)
+        timeout = TIMEOUT_SECONDS if name in self._told or self._backoff.get(name).failures else FIRST_TIMEOUT_SECONDS
+        await self._client.request(name, "PUT", path, body=body, timeout=timeout, patient=True)
 
     async def _note_failure(self, name: str) -> None:
         self.counts.failed += 1

@@ -18,6 +18,7 @@ from typing import Final
 from federation.client import FederationClient, RemoteFailed, encoded
 from federation.events import EventChecks, in_order
 from federation.missing_events import MissingEvents
+from federation.transactions import servers_to_ask
 from homeserver.protocol.events import Event
 from homeserver.rooms.earlier_history import AskState, EarlierHistory
 from homeserver.rooms.live_room import MEMBER, LiveRoom
@@ -76,7 +77,7 @@ class Backfill:
     async def _fetch_before(self, room: LiveRoom, wanted: list[str]) -> bool:
         """Fetch some of the events that others name and nobody has told us, and what came before them."""
         path = encoded("/_matrix/federation/v1/backfill/{}", room.room_id)
-        for server in self._servers(room):
+        for server in servers_to_ask(room, self._own_name)[:SERVERS_MAX]:
             try:
                 answer = await self._client.get(server, path, {"v": wanted, "limit": PAGE})
             except RemoteFailed as error:
@@ -113,7 +114,3 @@ class Backfill:
         room = await self._rooms.live.find(room_id)
         if room is not None:
             await self._history.judge_again(room, partial(self._missing.state_before, server, room))
-
-    def _servers(self, room: LiveRoom) -> list[str]:
-        """Whom to ask: the servers with the most users in the room first."""
-        return [name for name in room.servers_to_ask() if name != self._own_name][:SERVERS_MAX]

@@ -5,7 +5,7 @@ Spec: Server-Server API, "Leaving Rooms (Rejecting Invites)".
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from federation.client import RemoteFailed
 from federation.membership_events import MembershipEvents
@@ -14,6 +14,9 @@ from homeserver.protocol.errors import BadJson, Forbidden, NotFound
 from homeserver.protocol.identifiers import domain_of
 from homeserver.rooms.invites_from_elsewhere import InvitesFromElsewhere
 from homeserver.rooms.services import RoomServices
+from homeserver.storage.rooms import Membership
+
+SERVERS_MAX: Final = 5
 
 
 class Leaving:
@@ -35,9 +38,7 @@ class Leaving:
         content: dict[str, Any] = {"membership": "leave"}
         if reason is not None:
             content["reason"] = reason
-        for server in dict.fromkeys((domain_of(membership.sender), domain_of(room_id))):
-            if not server:
-                continue
+        for server in await self._servers(membership, room_id):
             try:
                 event = await self._events.make(server, "leave", room_id, user_id, content)
                 await self._events.send(
@@ -47,6 +48,14 @@ class Leaving:
                 continue
             break
         await self._invites.end(user_id, room_id)
+
+    async def _servers(self, membership: Membership, room_id: str) -> list[str]:
+        """Whom to tell: who invited, the room's own server, and those whose users are told of with the room (a room of
+        version 12 names no server, and whoever knocks has nobody who invited)."""
+        told = await self._invites.stripped_state(room_id, membership.user_id) or ()
+        named = [membership.sender, room_id, *(one["sender"] for one in told)]
+        names = dict.fromkeys(domain_of(one) for one in named if ":" in one)
+        return [name for name in names if name != domain_of(membership.user_id)][:SERVERS_MAX]
 
     async def make_leave(self, origin: str, room_id: str, user_id: str) -> dict[str, Any]:
         """`GET /make_leave`."""

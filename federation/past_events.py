@@ -15,6 +15,7 @@ from typing import Final
 from federation.client import FederationClient, encoded
 from federation.events import EventChecks
 from federation.missing_events import MissingEvents
+from federation.transactions import servers_to_ask
 from homeserver.clock import Clock
 from homeserver.protocol.errors import MatrixError
 from homeserver.rooms.live_room import LiveRoom
@@ -70,7 +71,7 @@ class PastEvents:
         return await asyncio.shield(task)
 
     async def _fetch(self, room: LiveRoom, event_id: str) -> StoredEvent | None:
-        for server in self._servers(room):
+        for server in servers_to_ask(room, self._own_name)[:SERVERS_MAX]:
             try:
                 pdus = await self._missing.fetch_event(server, event_id)
                 events = await self._checks.check_all(pdus, room.version, room.room_id)
@@ -95,7 +96,7 @@ class PastEvents:
             return None
         path = encoded("/_matrix/federation/v1/timestamp_to_event/{}", room.room_id)
         query = {"ts": timestamp_ms, "dir": "f" if forward else "b"}
-        for server in self._servers(room):
+        for server in servers_to_ask(room, self._own_name)[:SERVERS_MAX]:
             try:
                 answer = await self._client.get(server, path, query, timeout=TIMEOUT_SECONDS)
             except MatrixError as error:
@@ -111,7 +112,3 @@ class PastEvents:
 
     async def _has_gaps(self, room: LiveRoom) -> bool:
         return bool(await self._rooms.graph.list_unknown(room.room_id))
-
-    def _servers(self, room: LiveRoom) -> list[str]:
-        """Whom to ask: the servers with the most users in the room first."""
-        return [name for name in room.servers_to_ask() if name != self._own_name][:SERVERS_MAX]

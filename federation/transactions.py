@@ -211,6 +211,11 @@ def takes_part(room: LiveRoom, server_name: str) -> bool:
     return room.has_server(server_name)
 
 
+def servers_to_ask(room: LiveRoom, own_name: str) -> list[str]:
+    """The other servers in the room that its access control list allows, in the order in which to ask them."""
+    return [name for name in room.servers_to_ask() if name != own_name and acl_of(room).allows(name)]
+
+
 _acls: dict[str, tuple[str, ServerAcl]] = {}
 ACLS_KEPT: Final = 1_000
 

@@ -71,6 +71,17 @@ async def test_knock_that_is_refused_is_over(one: FederatedServer, two: Federate
     assert room_id not in (await bob.sync()).get("rooms", {}).get("knock", {})
 
 
+async def test_knock_is_taken_back_where_the_room_names_no_server(one: FederatedServer, two: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    rules = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}
+    room_id = await alice.create_room(preset="private_chat", initial_state=[rules])
+    await bob.post(f"/knock/{room_id}", {}, via="one.test")
+    await bob.post(f"/rooms/{room_id}/leave", {})
+    await settle(one, two)
+    member = await alice.get(f"/rooms/{room_id}/state/m.room.member/{bob.user_id}")
+    assert member["membership"] == "leave"
+
+
 async def test_B14_nobody_but_the_inviters_server_takes_an_invite_back(
     network: Network, one: FederatedServer, two: FederatedServer
 ) -> None:

@@ -64,6 +64,12 @@ class Person:
     def say(self, room_id: str, body: str) -> str:
         return self.send(room_id, "m.room.message", {"msgtype": "m.text", "body": body})
 
+    def redact(self, room_id: str, event_id: str, **body: Any) -> str:
+        self._sent += 1
+        path = f"/rooms/{quote(room_id)}/redact/{quote(event_id)}/{self._sent}"
+        redaction: str = self.ok("PUT", path, body)["event_id"]
+        return redaction
+
     def set_state(self, room_id: str, kind: str, content: Any, state_key: str = "") -> str:
         path = f"/rooms/{quote(room_id)}/state/{kind}/{quote(state_key)}"
         event_id: str = self.ok("PUT", path, content)["event_id"]
@@ -93,10 +99,10 @@ class Person:
         found: dict[str, Any] = answer if status == 200 else {}
         return found
 
-    def messages(self, room_id: str, limit: int = 100) -> list[str]:
-        """The ids of the newest messages, newest first."""
-        page = self.ok("GET", f"/rooms/{quote(room_id)}/messages", dir="b", limit=limit)
-        return [event["event_id"] for event in page["chunk"] if event["type"] == "m.room.message"]
+    def newest(self, room_id: str) -> list[str]:
+        """The ids of the newest events, newest first."""
+        page = self.ok("GET", f"/rooms/{quote(room_id)}/messages", dir="b", limit=100)
+        return [event["event_id"] for event in page["chunk"]]
 
     def timeline(self, room_id: str, *, page: int = 100, at_least: int = 0) -> list[dict[str, Any]]:
         """Every event of the room, newest first, by scrolling back to its beginning; or until `at_least` are there."""
@@ -185,6 +191,6 @@ def eventually(check: Callable[[], Found | None]) -> Found:
 
 
 def all_see(room_id: str, event_id: str, *people: Person) -> None:
-    """Wait until an event is shown to each of them."""
+    """Wait until an event is among the newest of the room for each of them."""
     for person in people:
-        eventually(lambda: person.event(room_id, event_id))  # noqa: B023
+        eventually(lambda: event_id in person.newest(room_id))  # noqa: B023

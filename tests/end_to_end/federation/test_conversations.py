@@ -28,7 +28,7 @@ def test_both_sides_have_one_conversation(host_and_guest: tuple[Person, Person],
     for number in range(10):
         sent.append((guest if number % 2 else host).say(room_id, f"{number} 你好"))
         all_see(room_id, sent[-1], host, guest)
-    assert host.messages(room_id) == guest.messages(room_id) == sent[::-1]
+    assert host.said(room_id) == guest.said(room_id) == sent[::-1]
     assert host.state(room_id) == guest.state(room_id)
 
 
@@ -103,7 +103,7 @@ def test_edits_threads_reactions_and_redactions_arrive(host_and_guest: tuple[Per
     edit = host.send(room_id, "m.room.message", {**text, "m.new_content": text, **related("m.replace", first)})
     answer = guest.send(room_id, "m.room.message", {**text, **related("m.thread", first)})
     liked = guest.send(room_id, "m.reaction", related("m.annotation", first, key="👍"))
-    removal = host.ok("PUT", f"/rooms/{quote(room_id)}/redact/{quote(bad)}/1", {"reason": "spam"})["event_id"]
+    removal = host.redact(room_id, bad, reason="spam")
     for person in (host, guest):
         for event_id in (edit, answer, liked, removal):
             all_see(room_id, event_id, person)
@@ -114,5 +114,5 @@ def test_edits_threads_reactions_and_redactions_arrive(host_and_guest: tuple[Per
         assert relations(person, room_id, first, "m.annotation") == [liked]
         eventually(lambda: person.event(room_id, bad)["content"] == {})  # noqa: B023
         assert person.event(room_id, bad)["unsigned"]["redacted_because"]["event_id"] == removal
-    guest.ok("PUT", f"/rooms/{quote(room_id)}/redact/{quote(liked)}/2", {})  # one's own, as anybody may
+    guest.redact(room_id, liked)  # one's own, as anybody may
     eventually(lambda: relations(host, room_id, first, "m.annotation") == [])

@@ -5,6 +5,7 @@ Spec: Server-Server API, "Leaving Rooms (Rejecting Invites)".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from federation.client import RemoteFailed
@@ -49,7 +50,7 @@ class Leaving:
             break
         await self._invites.end(user_id, room_id)
 
-    async def _servers(self, membership: Membership, room_id: str) -> list[str]:
+    async def _servers(self, membership: Membership, room_id: str) -> Sequence[str]:
         """Whom to tell: who invited, the room's own server, and those whose users are told of with the room (a room of
         version 12 names no server, and whoever knocks has nobody who invited)."""
         told = await self._invites.stripped_state(room_id, membership.user_id) or ()

@@ -166,11 +166,10 @@ class JudgingAgain:
         others = [head for head in self.heads if head.event_id not in event.prev_events]
         grown = event.state_key is None and len(event.prev_events) == 1 and len(others) == len(self.heads) - 1
         heads = heads_after(self.heads, event)
-        if len(heads) > MAX_HEADS:
-            heads = sorted(heads, key=lambda head: head.depth)[-MAX_HEADS:]
-            others = [head for head in others if head in heads]
-        self.heads = heads
         after = self._after[event.event_id]
+        if len(heads) > MAX_HEADS and len(heads) > len(self.heads):  # as in `Receiver._resolve`
+            return JudgedAgain(stored, ACCEPTED, before, follows and self.current == after, replaces)
+        self.heads = heads
         if not others:
             self._become(after, stored.position)
         elif not grown:

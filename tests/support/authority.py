@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from pathlib import Path
 
 from cryptography import x509
@@ -38,7 +39,7 @@ class Authority:
         made = (
             self._builder(subject, now - 90 * DAY, now + days * DAY, issuer=subject if self_signed else self._name)
             .public_key(key.public_key())
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
             .sign(key if self_signed else self._key, hashes.SHA256())
         )
         stem = f"{names[0]}-{made.serial_number % 10**8}"
@@ -62,3 +63,10 @@ class Authority:
             .not_valid_before(begins)
             .not_valid_after(ends)
         )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -164,7 +164,7 @@ class World:
         users = [(server, user) for server in self.servers.values() for user in server.tokens]
         pace = chance.choice((0.02, 0.5, 5.0, 60.0))
         actors = [Actor(self, server, user, pace) for server, user in users]
-        acting = [asyncio.ensure_future(actor.run(chance.randint(3, 12))) for actor in actors]
+        acting = [asyncio.ensure_future(actor.run(chance.randint(2, 8))) for actor in actors]
         troubles = [asyncio.ensure_future(self._divide(pace)), asyncio.ensure_future(self._crash(pace))]
         await asyncio.gather(*acting)
         self.is_stormy = False

@@ -35,6 +35,8 @@ from homeserver.outbound.targets import Target
 CONNECT_SECONDS: Final = 10.0
 KEPT_SECONDS: Final = 15
 KEPT_PER_ORIGIN: Final = 4
+KEPT_MAX: Final = 256
+"""With so many connections the next one is not kept for a second request."""
 REREAD_SECONDS: Final = 3600
 SKIPPED_MAX: Final = 64 * 1024
 MAXIMUM_HEAD: Final = 128 * 1024
@@ -56,6 +58,7 @@ class Connections:
         self._reactor = own_reactor
         self._pools = {trusted: self._pool() for trusted in (False, True)}
         self._tls = TrustedTls()
+        self._connected: set[Any] = set()
 
     def _pool(self) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(self._reactor, persistent=True)  # type: ignore[no-untyped-call]
@@ -76,7 +79,8 @@ class Connections:
     ) -> Exchange:
         """The status and headers of the answer have come when this returns. Raises OutboundFailed."""
         while True:
-            way = _Way(self._reactor, self._guard, target, trusted, self._pools[trusted], connect_to, self._tls)
+            pool = self._pools[trusted]
+            way = _Way(self._reactor, self._guard, target, trusted, pool, connect_to, self._tls, self._connected)
             agent: Any = Agent.usingEndpointFactory(self._reactor, way, way)  # type: ignore[no-untyped-call]
             sent = Headers()
             for name, value in headers.items():
@@ -154,8 +158,6 @@ class Exchange:
 class _Way:
     """How one request gets to its server; to Twisted's Agent, its endpoint factory and its pool."""
 
-    persistent = True
-
     def __init__(
         self,
         reactor: Any,
@@ -165,6 +167,7 @@ class _Way:
         pool: HTTPConnectionPool,
         connect_to: tuple[str, int] | None,
         tls: TrustedTls,
+        connected: set[Any],
     ) -> None:
         self._reactor = reactor
         self._guard = guard
@@ -173,6 +176,8 @@ class _Way:
         self._pool = pool
         self._connect_to = connect_to or (target.host, target.port)
         self._tls = tls
+        self._connected = connected
+        self.persistent = len(connected) < KEPT_MAX
         self._connection: Any = None
         self._is_cut = False
         self.is_new = False
@@ -199,7 +204,7 @@ class _Way:
     async def _connect(self, factory: Any) -> Any:
         self.is_new = True
         target, loop = self._target, asyncio.get_running_loop()
-        counted = _HeadLimits(factory)  # type: ignore[no-untyped-call]
+        counted = _HeadLimits(factory, self._connected)
         failure: Exception = OSError("no address")
         host, port = self._connect_to
         for address in await self._guard.resolve(host, port, trusted=self._trusted):
@@ -262,6 +267,18 @@ class _HeadLimit(ProtocolWrapper):
 class _HeadLimits(WrappingFactory[_HeadLimit]):
     protocol = _HeadLimit
     noisy = False
+
+    def __init__(self, wrapped: Any, connected: set[Any]) -> None:
+        super().__init__(wrapped)  # type: ignore[no-untyped-call]
+        self._connected = connected
+
+    def registerProtocol(self, p: Any) -> None:
+        super().registerProtocol(p)  # type: ignore[no-untyped-call]
+        self._connected.add(p)
+
+    def unregisterProtocol(self, p: Any) -> None:
+        super().unregisterProtocol(p)  # type: ignore[no-untyped-call]
+        self._connected.discard(p)
 
 
 @implementer(IBodyProducer)

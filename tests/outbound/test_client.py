@@ -342,3 +342,15 @@ async def test_C05_a_delegation_is_checked_like_any_address(open_client: Outboun
 async def test_a_server_without_outbound_reaches_nobody() -> None:
     assert await failure(NoOutbound().request("GET", "https://example.org/")) == "not reached"
     assert await failure(NoOutbound().stream("GET", "https://example.org/", print)) == "not reached"
+
+
+async def test_only_so_many_connections_are_kept(open_client: OutboundClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with canary(saying(answer())) as server:
+        for _ in range(2):
+            await open_client.request("GET", server.url())
+        assert server.connections == 1
+        monkeypatch.setattr("homeserver.outbound.connections.KEPT_MAX", 0)
+        for _ in range(2):
+            await open_client.request("GET", server.url())
+        assert b"connection: close" in server.requests[-1].lower()
+        assert server.connections == 2

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import socket
+import threading
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from homeserver.outbound import address_guard
 from homeserver.outbound.address_guard import AddressGuard, NameLookUp
 from homeserver.outbound.client import OutboundFailed
 from homeserver.outbound.targets import parse_target
@@ -233,3 +236,26 @@ async def test_C01_no_spelling_of_an_internal_address_is_let_through() -> None:
             let_through.append((url, await guard.resolve(target.host, target.port)))
     guard.close()
     assert let_through == []
+
+
+async def test_B30_names_that_are_never_answered_do_not_hold_up_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def resolve(host: str) -> list[str]:
+        if host.startswith("dead"):
+            released.wait(60)
+            raise OSError("no name")
+        return ["192.0.2.1"]
+
+    monkeypatch.setattr(address_guard, "_addresses_of", resolve)
+    names = NameLookUp()
+    assert await names.look_up("living.test") == ["192.0.2.1"]
+    waiting = [asyncio.ensure_future(names.look_up(f"dead{number}.test")) for number in range(40)]
+    try:
+        async with asyncio.timeout(30):
+            assert await names.look_up("living.test") == ["192.0.2.1"]
+        assert not any(one.done() for one in waiting)
+    finally:
+        released.set()
+        assert all(isinstance(one, OSError) for one in await asyncio.gather(*waiting, return_exceptions=True))
+        names.close()

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from federation.backoff import Backoff
 from federation.client import FederationClient, encoded
 from homeserver.clock import Clock, Timer
 from homeserver.encryption.key_format import parse_cross_signing_key, parse_device_keys
@@ -35,6 +36,8 @@ AT_ONCE_OF_A_SERVER: Final = 2
 WAITING_MAX: Final = 20_000
 """So many users wait to be followed; whoever comes beyond is asked for the next time somebody wants their keys."""
 FIRST_RETRY_MS: Final = 30_000
+LOOK_AGAIN_MS: Final = 60_000
+"""Whether a server that does not answer may be asked again."""
 LONGEST_RETRY_MS: Final = 6 * 3600 * 1000
 TIMEOUT_SECONDS: Final = 30.0
 NAME_MAX: Final = 255
@@ -65,6 +68,7 @@ class RemoteDeviceLists:
         store: RemoteDeviceStore,
         marks: DeviceListStore,
         client: FederationClient,
+        backoff: Backoff,
         stream: Stream,
         clock: Clock,
         own_name: str,
@@ -73,6 +77,7 @@ class RemoteDeviceLists:
         self._store = store
         self._marks = marks
         self._client = client
+        self._backoff = backoff
         self._stream = stream
         self._clock = clock
         self._own_name = own_name
@@ -87,6 +92,7 @@ class RemoteDeviceLists:
     async def start(self) -> None:
         """Go on with what an earlier run could not fetch, and forget whom no room is shared with any more."""
         self._stream.listen(self._changed)
+        self._backoff.listen(self.note_alive)
         self._follows_any = await self._store.has_lists()
         for known in await self._store.list_stale():
             self._waiting[known.user_id] = known.retry_at_ts
@@ -245,6 +251,9 @@ class RemoteDeviceLists:
             server = domain_of(user_id)
             if due > now:
                 later.append(due)
+            elif not self._backoff.may_ask(server):
+                self._waiting[user_id] = now + LOOK_AGAIN_MS
+                later.append(now + LOOK_AGAIN_MS)
             elif user_id in self._running or len(self._running) >= AT_ONCE:
                 continue  # whichever ends next comes here again
             elif of_server.get(server, 0) < AT_ONCE_OF_A_SERVER:

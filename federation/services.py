@@ -228,6 +228,7 @@ def build_federation_services(
         store=RemoteDeviceStore(db),
         marks=users.device_lists,
         client=client,
+        backoff=backoff,
         stream=homeserver.stream,
         clock=clock,
         own_name=own_name,
@@ -279,12 +280,8 @@ def build_federation_services(
     )
     media = FederationMedia(client, outbound, homeserver.media, own_name)
 
-    def is_alive(server_name: str) -> None:
-        sender.wake(server_name)
-        device_lists.note_alive(server_name)
-
     routes = federation_routes(
-        ServerAuthenticator(keyring, backoff, own_name, is_alive, partners),
+        ServerAuthenticator(keyring, backoff, own_name, sender.wake, partners),
         KeysApi(own_name, signing_key, settings.old_keys, clock, keyring),
         RoomsApi(
             transactions=transactions,

@@ -11,7 +11,7 @@ from tests.federation.lies import Scene
 from tests.support.clock import FakeClock
 from tests.support.clock import settle as let_run
 from tests.support.federation import FederatedServer, Network, open_federated, settle
-from tests.support.key_material import DeviceMaterial, Signer
+from tests.support.key_material import DeviceMaterial, Identity, Signer
 from tests.support.liar import Asked
 from tests.support.server import User
 
@@ -377,3 +377,49 @@ async def test_two_servers_of_ours_tell_each_other_of_every_device(
     await other.post("/logout", {})
     await settle(one, two)
     assert await known() == sorted(names[:-1])
+
+
+async def test_two_servers_of_ours_tell_each_other_who_their_users_are_by_cross_signing(
+    one: FederatedServer, two: FederatedServer, pair: tuple[User, User]
+) -> None:
+    alice, bob = pair
+    identity = Identity(bob.user_id)
+    wanted: dict[str, Any] = {"device_keys": {bob.user_id: []}}
+    await bob.post("/keys/upload", {"device_keys": DeviceMaterial(bob.user_id, bob.device_id).device_keys()})
+    await settle(one, two)
+    await alice.post("/keys/query", wanted)
+    await settle(one, two)
+    since = (await alice.sync())["next_batch"]
+    await bob.post("/keys/device_signing/upload", identity.upload())
+    await settle(one, two)
+    assert await changed(alice, since) == [bob.user_id]
+    answer = await alice.post("/keys/query", wanted)
+    assert answer["master_keys"][bob.user_id]["keys"] == identity.key("master")["keys"]
+    assert answer["self_signing_keys"][bob.user_id]["keys"] == identity.key("self_signing")["keys"]
+    assert answer["user_signing_keys"] == {}
+    signed = identity.self_signing.signed(DeviceMaterial(bob.user_id, bob.device_id).device_keys())
+    since = (await alice.sync())["next_batch"]
+    await bob.post("/keys/signatures/upload", {bob.user_id: {bob.device_id: signed}})
+    await settle(one, two)
+    assert await changed(alice, since) == [bob.user_id]
+    told = (await alice.post("/keys/query", wanted))["device_keys"][bob.user_id][bob.device_id]
+    assert identity.self_signing.key_id in told["signatures"][bob.user_id]
+
+
+async def test_alice_signs_the_key_of_somebody_elsewhere_and_sees_it_beside_what_is_kept(
+    one: FederatedServer, two: FederatedServer, pair: tuple[User, User]
+) -> None:
+    alice, bob = pair
+    hers, his = Identity(alice.user_id), Identity(bob.user_id)
+    await alice.post("/keys/device_signing/upload", hers.upload())
+    await bob.post("/keys/device_signing/upload", his.upload())
+    await settle(one, two)
+    for _ in range(2):
+        await alice.post("/keys/query", {"device_keys": {bob.user_id: []}})
+        await settle(one, two)
+    signed = hers.user_signing.signed(his.key("master"))
+    body = {bob.user_id: {his.master.public_key: signed}}
+    assert (await alice.post("/keys/signatures/upload", body))["failures"] == {}
+    for user, sees in ((alice, True), (await one.register("carol"), False)):
+        master = (await user.post("/keys/query", {"device_keys": {bob.user_id: []}}))["master_keys"][bob.user_id]
+        assert (alice.user_id in master.get("signatures", {})) is sees

@@ -79,6 +79,11 @@ class Places:
         if len(self._after) > KEPT_PLACES:
             self._after.popitem(last=False)
 
+    def forget(self, event_ids: Iterable[str]) -> None:
+        """These were drafted, and not committed."""
+        for event_id in event_ids:
+            self._after.pop(event_id, None)
+
     def before(self, room: LiveRoom, event: Event) -> Place | None:
         """The state before an event, where that needs no resolution: what it stands on all has the same state."""
         found: Place | None = None

@@ -162,6 +162,12 @@ class Runs:
             self._places.keep(event_id, place or self._places.current(room))
         return prepared
 
+    def take_back(self, arrivals: Arrivals, drafted: Sequence[Prepared]) -> None:
+        """What was drafted could not be committed: nobody may stand on it."""
+        ids = [item.event.event_id for item in drafted]
+        arrivals.drafted.difference_update(ids)
+        self._places.forget(ids)
+
     def _state_by_auth_events(self, room: LiveRoom, arrivals: Arrivals, event: Event) -> dict[StateKey, Event]:
         found: dict[EventId, Event] = {}
         rejected: set[str] = set()

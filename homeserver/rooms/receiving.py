@@ -215,7 +215,7 @@ class Receiver:
             try:
                 return [Accepted(stored) for stored in await self._write_drafts(room, drafted)]
             except Exception as error:
-                arrivals.drafted.difference_update(item.event.event_id for item in drafted)
+                self._runs.take_back(arrivals, drafted)
                 if not isinstance(error, _Stale):
                     if len(drafted) == 1:
                         raise

@@ -35,6 +35,7 @@ class Host(Protocol):
     """A server as the network sees it."""
 
     process: Process
+    is_up: bool
     federation_application: HttpApplication
 
 
@@ -110,6 +111,8 @@ class SimulatedNetwork:
                 raise _Lost
             return None
         host = self.hosts[parts.netloc]
+        if not host.is_up:
+            return None
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = {name.lower(): value for name, value in request.headers.items()}
         self._trace(f"{number} {origin} > {parts.netloc} {request.method} {parts.path}")

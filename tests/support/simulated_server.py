@@ -47,7 +47,8 @@ class SimulatedServer:
         self.federation: FederationServices
         self.federation_application: HttpApplication
         self.client: MemoryClient
-        self.starts = 0
+        self.is_up = False
+        """Whether it listens, which it does once it has started."""
         self._loop = loop
         self._network = network
         self._chance = chance
@@ -58,9 +59,9 @@ class SimulatedServer:
     async def start(self) -> None:
         """Start, or start again after a crash."""
         assert not self.process.alive
-        self.starts += 1
         self.process = Process(self.name)
         await self.process.run(self._start(self.process))
+        self.is_up = True
 
     async def _start(self, process: Process) -> None:
         clock = ProcessClock(self._loop, process, self._skew_ms)
@@ -80,12 +81,13 @@ class SimulatedServer:
     async def crash(self) -> None:
         """The process is gone, and what it had not committed."""
         if self.process.alive:
+            self.is_up = False
             await self.process.kill()
             self.disk.cut()
 
     async def request(self, user_id: str, method: str, path: str, json: Any = ..., **query: Any) -> Answer | None:
-        """A request of a client; None when the server dies, or is dead."""
-        if not self.process.alive:
+        """A request of a client; None when the server dies, or is not up."""
+        if not self.is_up:
             return None
         return await self.process.run(
             self.client.request(

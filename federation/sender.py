@@ -47,6 +47,7 @@ from homeserver.stream import Change, Stream
 PDUS_MAX: Final = 50
 EDUS_MAX: Final = 100
 QUEUE_MAX: Final = 1_000
+LAST_WORDS_MAX: Final = 10_000
 """Beyond so many waiting events a destination is caught up with instead."""
 KEYED_EDUS_MAX: Final = 1_000
 REPLAY_MAX: Final = 1_000
@@ -128,6 +129,7 @@ class FederationSender:
         self._unwritten: set[str] = set()
         self._written_as_behind: set[str] = set()
         self._farewells: list[tuple[str, str, int]] = []
+        self._last_words: dict[int, None] = {}
         self._flush_timer: tuple[float, Timer] | None = None
         self._flushing = asyncio.Lock()
         # Ids that were never used, also not before a crash or with another clock: receivers answer one that they know
@@ -262,6 +264,10 @@ class FederationSender:
 
     def _queue_for(self, names: Iterable[str], room: LiveRoom, stored: StoredEvent) -> None:
         item = (stored.position, room.room_id, stored.event.pdu)
+        if not room.has_server(self._own_name) and _is_about(stored.event.pdu, self._own_name):
+            if len(self._last_words) >= LAST_WORDS_MAX:
+                self._last_words.pop(next(iter(self._last_words)))
+            self._last_words[stored.position] = None
         for name in names:
             if name in self._behind:
                 self._skipped[name] = stored.position
@@ -292,9 +298,13 @@ class FederationSender:
             self._want_turn(name)
 
     def _note_farewell(self, name: str, item: tuple[int, str, dict[str, Any]]) -> None:
-        position, room_id, pdu = item
-        if _is_about(pdu, name):
-            self._farewells.append((name, room_id, position))
+        if self._is_farewell(name, item):
+            self._farewells.append((name, item[1], item[0]))
+
+    def _is_farewell(self, name: str, item: tuple[int, str, dict[str, Any]]) -> bool:
+        """Whether nothing later tells a server of an event: one that takes its user out of the room, or the last of
+        ours, for should we come back, we begin anew with what the others know."""
+        return item[0] in self._last_words or _is_about(item[2], name)
 
     def send_edu(self, destinations: Iterable[str], edu_type: str, content: dict[str, Any], *key: str) -> None:
         """Tell something that is worth nothing later; of the same `key` only the newest is told."""
@@ -544,7 +554,7 @@ class FederationSender:
             for name, queue in self._queues.items():
                 if queue.events and name not in behind:
                     rows[name] = (queue.events[0][0] - 1, True)
-                    farewells += [(name, room_id, at) for at, room_id, pdu in queue.events if _is_about(pdu, name)]
+                    farewells += [(name, one[1], one[0]) for one in queue.events if self._is_farewell(name, one)]
 
             async def job(txn: Transaction) -> None:
                 for room_id, position in newest.items():

@@ -38,6 +38,7 @@ KEPT_PER_ORIGIN: Final = 4
 KEPT_MAX: Final = 256
 """With so many connections the next one is not kept for a second request."""
 REREAD_SECONDS: Final = 3600
+FAREWELL_SECONDS: Final = 5
 SKIPPED_MAX: Final = 64 * 1024
 MAXIMUM_HEAD: Final = 128 * 1024
 """Bytes of a status line with its headers: Twisted's client bounds each line and not their number."""
@@ -238,6 +239,7 @@ class _HeadLimit(ProtocolWrapper):
     _left = MAXIMUM_HEAD
     _tail = b""
     _is_in_head = True
+    _farewell: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes) -> None:
         self._begin()
@@ -249,6 +251,20 @@ class _HeadLimit(ProtocolWrapper):
 
     def _begin(self) -> None:
         self._left, self._tail, self._is_in_head = MAXIMUM_HEAD, b"", True
+
+    def loseConnection(self) -> None:
+        """TLS waits for the other side to say farewell too: not for ever."""
+        super().loseConnection()  # type: ignore[no-untyped-call]
+        if self._farewell is None:
+            self._farewell = asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._cut)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        if self._farewell is not None:
+            self._farewell.cancel()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _cut(self) -> None:
+        self.transport.abortConnection()  # type: ignore[union-attr]
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_in_head:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import ssl
+import threading
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -354,3 +356,35 @@ async def test_only_so_many_connections_are_kept(open_client: OutboundClient, mo
             await open_client.request("GET", server.url())
         assert b"connection: close" in server.requests[-1].lower()
         assert server.connections == 2
+
+
+async def test_a_connection_is_cut_when_the_other_side_never_says_farewell(
+    open_client: OutboundClient, resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = self_signed(tmp_path, "tls.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setattr("homeserver.outbound.connections.FAREWELL_SECONDS", 0.1)
+    resolver.answers["tls.example"] = [["127.0.0.1"]]
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            raw, _ = listening.accept()
+            with tls.wrap_socket(raw, server_side=True) as connection:
+                connection.recv(65_536)
+                connection.sendall(answer(b"hello", "200 OK", "Connection: close"))
+                done.wait(60)
+
+        serving = asyncio.get_running_loop().run_in_executor(None, serve)
+        url = f"https://tls.example:{listening.getsockname()[1]}/"
+        assert (await open_client.request("GET", url)).body == b"hello"
+        assert open_client._connections is not None
+        try:
+            async with asyncio.timeout(30):
+                while open_client._connections._connected:
+                    await asyncio.sleep(0.01)
+        finally:
+            done.set()
+            await serving

@@ -383,7 +383,7 @@ async def test_a_connection_is_cut_when_the_other_side_never_says_farewell(
         assert open_client._connections is not None
         try:
             async with asyncio.timeout(30):
-                while open_client._connections._connected:
+                while open_client._connections._connected:  # noqa: ASYNC110 - the reactor tells nobody
                     await asyncio.sleep(0.01)
         finally:
             done.set()

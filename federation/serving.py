@@ -37,8 +37,8 @@ class Serving:
         self._own_name = own_name
 
     async def room_for(self, origin: str, room_id: str) -> LiveRoom:
-        """The room, if the origin is in it as far as this server knows, which may have left it: others still ask for what
-        they missed of its last words. Raises NotFound, Forbidden."""
+        """The room, if the origin is in it as far as this server knows. It may have left itself: others still ask for
+        what they missed of its last words. Raises NotFound, Forbidden."""
         room = await self._rooms.live.find(room_id)
         if room is None:
             raise NotFound("This server is not in that room")

@@ -63,6 +63,9 @@ CONTENTS: Final[list[dict[str, Any]]] = [
 DEPTHS: Final = (-(2**63), -1, 0, 1, 2**31, 2**53 - 1, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, 1.0, "1", None, [1])
 
 
+BYTES: Final = 6_000_000
+
+
 def nested(depth: int) -> Any:
     made: Any = 1
     for _ in range(depth):
@@ -208,6 +211,17 @@ async def _send_hopeless(scene: Scene, body: bytes, number: int) -> None:
     assert 400 <= reply.status < 500, (reply.status, body[:200])
 
 
+def _that_fit(made: list[Any]) -> list[Any]:
+    """Those that may come at once."""
+    left, fitting = BYTES, []
+    for one in made:
+        size = len(msgspec.json.encode(one))
+        if size <= left:
+            left -= size
+            fitting.append(one)
+    return fitting
+
+
 async def run(
     scene: Scene, count: int, seed: int = 1, progress: Callable[[int, float], None] = lambda left, seconds: None
 ) -> int:
@@ -218,7 +232,7 @@ async def run(
     events, room = scene.one.homeserver.rooms.events, scene.room
     began = time.process_time()
     while count > 0:
-        bad = [malformed(chance, scene) for _ in range(min(count, chance.randint(1, 49)))]
+        bad = _that_fit([malformed(chance, scene) for _ in range(min(count, chance.randint(1, 49)))])
         count -= len(bad)
         if chance.random() < 0.1 and len(bad) > 1:
             bad[1] = bad[0]
@@ -226,7 +240,7 @@ async def run(
         if chance.random() < 0.05:
             await _send_hopeless(scene, hopeless(chance, good), transactions)
         bad.insert(chance.randint(0, len(bad)), good.pdu)
-        edus = [malformed_edu(chance, scene) for _ in range(chance.choice((0, 1, 3, 20)))]
+        edus = _that_fit([malformed_edu(chance, scene) for _ in range(chance.choice((0, 1, 3, 20)))])
         answers = await scene.liar.send(scene.one, *bad, edus=edus)
         assert answers[good.event_id] == {}, (seed, transactions, answers[good.event_id])
         stored = await events.find_events(room.room_id, room.version, [good.event_id])
@@ -252,17 +266,19 @@ async def by_hand(location: str, count: int, seed: int, version: str) -> None:
             steps.append(left)
             sys.stdout.write(f"{count - left} events in {seconds:.1f} s of the processor\n")
 
-    transactions = await run(scene, count, seed, progress)
-    await scene.good_event_arrives()
-    heads = len((await one.homeserver.rooms.live.get(scene.room_id)).extremities)
-    rows = [
-        f"{table} {(await one.homeserver.db.fetch_all(f'SELECT COUNT(*) FROM {table}'))[0][0]}"
-        for table in ("events", "state_changes", "branch_states")
-    ]
-    sys.stdout.write(f"{count} malformed events in {transactions} transactions: every good one is stored; ")
-    sys.stdout.write(f"{heads} forward extremities, {', '.join(rows)}\n")
-    for server in network.servers.values():
-        await server.close()
+    try:
+        transactions = await run(scene, count, seed, progress)
+        await scene.good_event_arrives()
+        heads = len((await one.homeserver.rooms.live.get(scene.room_id)).extremities)
+        rows = [
+            f"{table} {(await one.homeserver.db.fetch_all(f'SELECT COUNT(*) FROM {table}'))[0][0]}"
+            for table in ("events", "state_changes", "branch_states")
+        ]
+        sys.stdout.write(f"{count} malformed events in {transactions} transactions: every good one is stored; ")
+        sys.stdout.write(f"{heads} forward extremities, {', '.join(rows)}\n")
+    finally:
+        for server in network.servers.values():
+            await server.close()
 
 
 if __name__ == "__main__":

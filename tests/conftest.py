@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import signal
 import sys
 import warnings
 from collections.abc import AsyncIterator
@@ -33,6 +35,10 @@ settings.register_profile(
 )
 settings.load_profile("here")
 
+# asyncio.Runner puts its own handler of Ctrl-C in the place of Python's, and only of Python's, for each coroutine that
+# it runs; and what `signal` answers to that it finds out by writing the coroutine's whole result down in words.
+signal.signal(signal.SIGINT, lambda number, frame: signal.default_int_handler(number, frame))
+
 END_TO_END_SECONDS = 300
 """What a test may take that starts real programs, and installs them where they are not there, beside other work."""
 
@@ -41,6 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("end_to_end") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(END_TO_END_SECONDS))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay: who looks for garbage need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest_asyncio.fixture(scope="session", autouse=True, loop_scope="session")

@@ -145,7 +145,10 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "png of 16 bits", png_of(8000, 8000, depth=16, colour=6, rows=b"")
     yield "png with too much data", png_of(10, 10, rows=bytes(64 * 1024 * 1024))
     yield "png with text bomb", png_of(10, 10)[:33] + chunk(b"zTXt", b"a\x00\x00" + zlib.compress(bytes(80_000_000)))
-    yield "png with profile bomb", png_of(10, 10)[:33] + chunk(b"iCCP", b"a\x00\x00" + zlib.compress(bytes(80_000_000)))
+    yield (
+        "png with profile bomb",
+        png_of(10, 10)[:33] + chunk(b"iCCP", b"a\x00\x00" + zlib.compress(bytes(80_000_000))),
+    )
     yield "png cut off", png_of(100, 100)[:60]
     yield "apng with a billion frames", png_of(100, 100)[:33] + chunk(b"acTL", struct.pack(">II", 10**9, 0))
     yield "gif of 4 gigapixels", gif_of(65535, 65535, 1)

@@ -176,7 +176,10 @@ class Router:
                 # A template may end with a slash, as `/pushrules/` of the specification does; then the path must, too.
                 if "{" in segment or (not segment and number != len(segments) - 1):
                     raise ValueError(f"A segment is either plain text or one parameter: {template!r}")
-                node = node.static.setdefault(segment, _Node())
+                following = node.static.get(segment)
+                if following is None:
+                    following = node.static[segment] = _Node()
+                node = following
                 continue
             name = segment.removeprefix("{").removesuffix("}")
             is_optional = name.endswith("?")

@@ -20,7 +20,8 @@ from typing import Final
 
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import EventId
-from homeserver.protocol.state_resolution import resolve
+from homeserver.protocol.state_resolution import auth_difference, differing, needed_keys, resolve, separate
+from homeserver.rooms.auth_chains import AuthChains
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.storage.event_graph import BranchState, EventGraphStore, GraphEvent
 from homeserver.storage.events import ACCEPTED, FOR_GOOD_REJECTED, REJECTED, UNKNOWN_STATE, WITHOUT_A_PLACE, EventStore
@@ -57,6 +58,7 @@ class Branches:
         self._events = events
         self._graph = graph
         self._rooms = rooms
+        self._chains = AuthChains(graph)
         self._kept: OrderedDict[str, tuple[Event, bool]] = OrderedDict()
         self._logs: OrderedDict[str, _Log] = OrderedDict()
 
@@ -158,19 +160,36 @@ class Branches:
     async def _resolve(
         self, room: LiveRoom, states: Sequence[Mapping[StateKey, str]], new: Sequence[Event] = ()
     ) -> dict[StateKey, str]:
-        unstored = {event.event_id: event for event in new}
-        wanted = {event_id for state in states for event_id in state.values()}
-        wanted.update(event_id for event in new for event_id in event.auth_events)
-        events = await self.with_auth_chains(room, wanted - unstored.keys())
-        events.update((event_id, (event, False)) for event_id, event in unstored.items())
-        rejected = frozenset(EventId(event_id) for event_id, (_, is_rejected) in events.items() if is_rejected)
+        unstored: dict[str, Event] = {event.event_id: event for event in new}
+        sets = [{key: EventId(event_id) for key, event_id in state.items()} for state in states]
+        if room.version.state_resolution == "v1":
+            events = await self._with_chains(room, {one for state in sets for one in state.values()}, unstored)
+            return dict(resolve(room.version, sets, {EventId(one): event for one, (event, _) in events.items()}))
+        # What nobody disputes is most of the state: nothing of it is read but what the rules ask for.
+        unconflicted, conflicted = separate(sets)
+        entries = await self._with_chains(room, conflicted, unstored)
+        keys = needed_keys(event for event, _ in entries.values())
+        asked = {unconflicted[key] for key in keys if key in unconflicted} - entries.keys()
+        entries.update(await self._with_chains(room, asked, unstored))
+        by_id = {EventId(event_id): event for event_id, (event, _) in entries.items()}
+        difference = auth_difference(differing(sets, unconflicted), by_id)
+        shared = await self._chains.beneath(room, difference, unconflicted.values(), unstored)
         resolved = resolve(
             room.version,
-            [{key: EventId(event_id) for key, event_id in state.items()} for state in states],
-            {EventId(event_id): event for event_id, (event, _) in events.items()},
-            rejected=rejected,
+            sets,
+            by_id,
+            rejected=frozenset(EventId(event_id) for event_id, (_, is_rejected) in entries.items() if is_rejected),
+            shared={EventId(event_id) for event_id in shared},
         )
-        return {key: str(event_id) for key, event_id in resolved.items()}
+        return dict(resolved)
+
+    async def _with_chains(
+        self, room: LiveRoom, event_ids: Collection[str], unstored: Mapping[str, Event]
+    ) -> dict[str, tuple[Event, bool]]:
+        wanted = {*event_ids, *(event_id for event in unstored.values() for event_id in event.auth_events)}
+        entries = await self.with_auth_chains(room, wanted - unstored.keys())
+        entries.update((event_id, (event, False)) for event_id, event in unstored.items())
+        return entries
 
     async def with_auth_chains(self, room: LiveRoom, event_ids: Iterable[str]) -> dict[str, tuple[Event, bool]]:
         """Events and all that is in their auth chains, by id, each with whether it was rejected.

@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from homeserver.storage.database import Reader, Transaction
 from homeserver.storage.events import IN_ROOM
@@ -56,6 +58,19 @@ class GraphEvent:
     state_key: str | None
 
 
+class _AuthEvents(msgspec.Struct):
+    auth_events: list[Any] = []
+
+
+_decode_auth = msgspec.json.Decoder(_AuthEvents).decode
+
+
+def _named(reference: Any) -> str:
+    """The id that stands in a list of auth events: beside hashes, in room versions 1 and 2."""
+    event_id: str = reference if isinstance(reference, str) else reference[0]
+    return event_id
+
+
 class EventGraphStore:
     """Tables of the graph. Every look-up names the room (B18, B19)."""
 
@@ -73,6 +88,18 @@ class EventGraphStore:
                 (*part, room_id),
             )
             found.update((row[1], GraphEvent(*row)) for row in rows)
+        return found
+
+    async def list_auth_ids(self, room_id: str, event_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """What these events name as their auth events, of those that this server has."""
+        found: dict[str, tuple[str, ...]] = {}
+        for start in range(0, len(event_ids), IN_A_QUERY):
+            part = event_ids[start : start + IN_A_QUERY]
+            rows = await self._db.fetch_all(
+                f"SELECT event_id, json FROM events WHERE event_id IN ({', '.join('?' * len(part))}) AND room_id = ?",
+                (*part, room_id),
+            )
+            found.update((event_id, tuple(map(_named, _decode_auth(text).auth_events))) for event_id, text in rows)
         return found
 
     async def get_branch_state(self, state_group: int) -> BranchState:

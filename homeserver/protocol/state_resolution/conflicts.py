@@ -74,6 +74,28 @@ def auth_difference(state_sets: Sequence[StateSet], events: Mapping[EventId, Eve
     return {event_id for event_id, states in chains.items() if states != every}
 
 
+def differing(state_sets: Sequence[StateSet], unconflicted: StateSet) -> list[StateSet]:
+    """What is in conflict of each state."""
+    return [
+        {key: event_id for key, event_id in state_set.items() if key not in unconflicted} for state_set in state_sets
+    ]
+
+
+def beneath(wanted: Collection[EventId], roots: Iterable[EventId], events: Mapping[EventId, Event]) -> set[EventId]:
+    """Those of `wanted` that are in the auth chain of one of `roots`."""
+    found: set[EventId] = set()
+    waiting = list(roots)
+    seen = set(waiting)
+    while waiting and len(found) < len(wanted):
+        for auth_id in events[waiting.pop()].auth_events:
+            if auth_id in wanted:
+                found.add(auth_id)
+            if auth_id not in seen:
+                seen.add(auth_id)
+                waiting.append(auth_id)
+    return found
+
+
 def conflicted_subgraph(conflicted: Collection[EventId], events: Mapping[EventId, Event]) -> set[EventId]:
     """The conflicted state subgraph (v2.1).
 

@@ -15,7 +15,9 @@ from homeserver.protocol.identifiers import EventId
 from homeserver.protocol.state_resolution.conflicts import (
     auth_difference,
     auth_order,
+    beneath,
     conflicted_subgraph,
+    differing,
     separate,
 )
 from homeserver.protocol.state_resolution.ordering import (
@@ -31,12 +33,16 @@ def resolve(
     rejected: Collection[EventId],
     *,
     revised: bool,
+    shared: Collection[EventId] | None = None,
 ) -> dict[StateKey, EventId]:
     """The resolution of states that are not all the same."""
     unconflicted, conflicted = separate(state_sets)
     # "The full conflicted set is the union of the conflicted state set and the auth difference"; since v2.1 "the union
-    # of the conflicted state set, the conflicted state subgraph, and the auth difference".
-    full_conflicted = conflicted | auth_difference(state_sets, events)
+    # of the conflicted state set, the conflicted state subgraph, and the auth difference". What the unconflicted state
+    # stands on is in every auth chain. So all others are found in the chains of what is in conflict.
+    difference = auth_difference(differing(state_sets, unconflicted), events)
+    difference -= beneath(difference, unconflicted.values(), events) if shared is None else set(shared)
+    full_conflicted = conflicted | difference
     if revised:
         full_conflicted |= conflicted_subgraph(conflicted, events)
     # 1. "Select the set X of all power events that appear in the full conflicted set. For each such power event P,
@@ -46,7 +52,9 @@ def resolve(
     chosen = full_conflicted.intersection(auth_order(events, power_events))
     # 2. "Apply the iterative auth checks algorithm, starting from the unconflicted state map, to the list of events
     # from the previous step to get a partially resolved state." Since v2.1: "starting from an empty state map".
-    start = {} if revised else {key: events[event_id] for key, event_id in unconflicted.items()}
+    # Of that map, only what the rules may ask for is looked at.
+    asked = {CREATE, POWER_LEVELS, *(key for event_id in full_conflicted for key in auth_keys_of(events[event_id]))}
+    start = {} if revised else {key: events[unconflicted[key]] for key in asked if key in unconflicted}
     state = _checked(start, reverse_topological_power_order(chosen, events), events, rejected)
     # 3. "Take all remaining events that weren't picked in step 1 and order them by the mainline ordering based on the
     # power level in the partially resolved state obtained in step 2."

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeserver.protocol.authorization import NotAuthorized, check_authorized
-from homeserver.protocol.state_resolution import resolve
+from homeserver.protocol.state_resolution import auth_difference, differing, needed_keys, resolve, separate
+from homeserver.protocol.state_resolution.conflicts import auth_order, beneath
 from tests.support.room_builder import RoomBuilder, merge
 
 USERS = ["@alice:here", "@bob:there", "@carol:there", "@dave:elsewhere"]
@@ -105,6 +106,29 @@ def test_every_resolution_keeps_what_the_specification_promises(version: str, st
         assert event.key == key
         own_state = {room.events[auth_id].key: room.events[auth_id] for auth_id in event.auth_events}
         check_authorized(event, {room.create.key: room.create} | own_state if event is not room.create else {})
+
+
+@pytest.mark.parametrize("version", ["2", "11", "12"])
+@given(story=steps(*PEACEFUL, *HOSTILE))
+@relaxed
+def test_a_resolution_needs_the_conflict_and_of_the_rest_only_what_it_asks_for(version: str, story: list[Step]) -> None:
+    branches = build(version, story)
+    room, states = branches[0], [branch.state_ids for branch in branches]
+    unconflicted, conflicted = separate(states)
+    if not conflicted:
+        return
+    events = room.events
+    asked = {
+        unconflicted[key]
+        for key in needed_keys(events[one] for one in auth_order(events, conflicted))
+        if key in unconflicted
+    }
+    few = {event_id: events[event_id] for event_id in auth_order(events, conflicted | asked | {room.create.event_id})}
+    difference = auth_difference(differing(states, unconflicted), few)
+    shared = beneath(difference, unconflicted.values(), events)
+    # By the specification: what is in some auth chains of whole states, and not in all of them.
+    assert difference - shared == auth_difference(states, events)
+    assert resolve(room.version, states, few, shared=shared) == resolve(room.version, states, events)
 
 
 @pytest.mark.parametrize("version", ["2", "11", "12"])

@@ -174,6 +174,10 @@ async def resolution(town: Town) -> float:
     return await forked(town, FORK)
 
 
+async def resolution250(town: Town) -> float:
+    return await forked(town, FORK // 4)
+
+
 async def forked(town: Town, conflicted: int) -> float:
     """Seconds for a branch of a room with half of the conflicted events, where the other half is the current state, and
     the message that merges them, until a client sees it."""

@@ -260,7 +260,8 @@ def abroad_cases() -> list[Case]:
         case("inbound", "events of another server, 50 a transaction", "/s", abroad.inbound, 8),
         case("inbound4", "the same of 4 servers with a room each", "/s", abroad.inbound4, 8),
         case("branches", "events of 4 servers at once in one room", "/s", abroad.inbound_branches),
-        case("resolution", "a branch of a fork of 1,000 conflicted events", "s", abroad.resolution),
+        case("resolution250", "a fork of 250 conflicted events: its other branch", "s", abroad.resolution250),
+        case("resolution", "a fork of 1,000 conflicted events: its other branch", "s", abroad.resolution),
         case("join5000", "join of a room of 5,000, until a message is there", "s", abroad.join_big, 5),
         case("join5000_whole", "the same, where the whole state is told at once", "s", abroad.join_big_whole),
     ]

@@ -189,8 +189,10 @@ class FederationClient:
 
     # ---- keys (`KeyFetcher`)
 
-    async def fetch_keys(self, server_name: str) -> Any:
-        return await self.request(server_name, "GET", "/_matrix/key/v2/server", timeout=15, max_bytes=KEYS_BYTES)
+    async def fetch_keys(self, server_name: str, *, patient: bool = False) -> Any:
+        return await self.request(
+            server_name, "GET", "/_matrix/key/v2/server", timeout=15, max_bytes=KEYS_BYTES, patient=patient
+        )
 
     async def query_notary(self, notary: str, server_name: str, key_ids: Collection[str]) -> Any:
         wanted: dict[str, Any] = {server_name: {key_id: {} for key_id in key_ids}}

@@ -50,8 +50,9 @@ class EventChecks:
         await self._keyring.check_event(event, reference)
         return event
 
-    async def prepare_keys(self, pdus: Iterable[msgspec.Raw]) -> None:
-        """Fetch the keys that many events are signed with, each server's once and some servers at a time."""
+    async def prepare_keys(self, pdus: Iterable[msgspec.Raw]) -> list[str]:
+        """Fetch the keys that many events are signed with, each server's once and some servers at a time; the servers
+        that have none."""
         signed: dict[str, set[str]] = {}
         for index, raw in enumerate(pdus):
             try:
@@ -63,11 +64,15 @@ class EventChecks:
                 await asyncio.sleep(0)
         turns = asyncio.Semaphore(KEYS_AT_ONCE)
 
+        without: list[str] = []
+
         async def fetch(name: str, key_ids: set[str]) -> None:
             async with turns:
-                await self._keyring.prepare(name, key_ids)
+                if not await self._keyring.prepare(name, key_ids):
+                    without.append(name)
 
         await asyncio.gather(*(fetch(name, key_ids) for name, key_ids in signed.items() if is_server_name(name)))
+        return without
 
     async def check_all(self, pdus: Iterable[Any], version: RoomVersion, room_id: str) -> list[Event]:
         """Those of the PDUs that pass; each falls by itself (A20)."""

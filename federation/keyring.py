@@ -46,7 +46,7 @@ _log = logging.getLogger("federation.keyring")
 class KeyFetcher(Protocol):
     """Asks for keys. Raises MatrixError when there is no answer."""
 
-    async def fetch_keys(self, server_name: str) -> Any:
+    async def fetch_keys(self, server_name: str, *, patient: bool = False) -> Any:
         """`GET /_matrix/key/v2/server` of a server."""
         ...
 
@@ -149,14 +149,15 @@ class Keyring:
             return old
         return own
 
-    async def prepare(self, server_name: str, key_ids: Collection[str]) -> None:
-        """Have these keys at hand, if they can be had."""
+    async def prepare(self, server_name: str, key_ids: Collection[str]) -> bool:
+        """Have these keys at hand, if they can be had; whether there are any of this server."""
         if server_name == self._own_name:
-            return
+            return True
         known = await self._keys_of(server_name)
         missing = next((key_id for key_id in key_ids if key_id not in known and _KEY_ID.fullmatch(key_id)), None)
         if missing is not None:
-            await self._fetch(server_name, missing)
+            await self._fetch(server_name, missing, patient=True)
+        return bool(await self._keys_of(server_name))
 
     async def find_published(self, server_name: str, wanted: Mapping[str, int | None]) -> dict[str, Any] | None:
         """What another server itself has published and signed, for us as a notary; None when we do not have it.
@@ -195,19 +196,20 @@ class Keyring:
             self._known[server_name] = known
         return known
 
-    async def _fetch(self, server_name: str, key_id: str) -> bool:
-        """Ask for a server's keys, once at a time and not again at once; whether anybody was asked."""
+    async def _fetch(self, server_name: str, key_id: str, *, patient: bool = False) -> bool:
+        """Ask for a server's keys, once at a time and not again at once; whether anybody was asked. `patient`: ask again,
+        and also who has not answered for a while."""
         task = self._fetching.get(server_name)
         if task is None:
             last = self._fetched.get(server_name)
-            if last is not None and last + FETCH_AGAIN_SECONDS > self._clock.monotonic():
+            if not patient and last is not None and last + FETCH_AGAIN_SECONDS > self._clock.monotonic():
                 return False
-            task = self._fetching[server_name] = asyncio.ensure_future(self._ask(server_name, key_id))
+            task = self._fetching[server_name] = asyncio.ensure_future(self._ask(server_name, key_id, patient=patient))
             task.add_done_callback(lambda _: self._fetching.pop(server_name, None))
         await asyncio.shield(task)
         return True
 
-    async def _ask(self, server_name: str, key_id: str) -> None:
+    async def _ask(self, server_name: str, key_id: str, *, patient: bool) -> None:
         self._fetched.pop(server_name, None)
         if len(self._fetched) >= KEPT_SERVERS:
             self._fetched.pop(next(iter(self._fetched)))
@@ -215,7 +217,7 @@ class Keyring:
         keys: list[ServerKey] = []
         said: dict[str, Any] | None = None
         try:
-            body = await self._fetcher.fetch_keys(server_name)
+            body = await self._fetcher.fetch_keys(server_name, patient=patient)
             keys = self.read(server_name, body)
             said = body if keys else None
         except MatrixError as error:

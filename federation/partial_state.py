@@ -228,7 +228,9 @@ class StateCompletion:
         progress = Progress(room.room_id, self._clock, self.counts)
         answer = await self._ask(server, room, partial)
         progress.begin("checked", len(answer.pdus) + len(answer.auth_chain))
-        await self._checks.prepare_keys([*answer.pdus, *answer.auth_chain])
+        without_keys = await self._checks.prepare_keys([*answer.pdus, *answer.auth_chain])
+        if without_keys:
+            _log.info("%s: the members of %d servers without keys are left out", room.room_id, len(without_keys))
         chain = await self._checked(room, answer.auth_chain, progress, look_first=not is_first)
         state = await self._checked(room, answer.pdus, progress, look_first=not is_first)
         progress.begin("kept", len(state) + len(chain))

@@ -45,7 +45,7 @@ class Answers:
         self.direct, self.notary = direct, notary
         self.asked: list[str] = []
 
-    async def fetch_keys(self, server_name: str) -> Any:
+    async def fetch_keys(self, server_name: str, *, patient: bool = False) -> Any:
         self.asked.append(server_name)
         if self.direct is None:
             raise NotFound("away")

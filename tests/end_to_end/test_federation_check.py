@@ -106,8 +106,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(server, authority, key, folder, certificates)
 
 
-def example(language: str) -> str:
-    """The example of the documentation for a proxy."""
+def example(language: str, source: str) -> str:
+    """The example for a proxy of the documentation, or that of config/deploy."""
+    if source == "deploy":
+        return (REPOSITORY / "config" / "deploy" / {"nginx": "nginx.conf", "caddy": "Caddyfile"}[language]).read_text()
     page = (REPOSITORY / "docs" / "federation.md").read_text()
     found = re.search(rf"```{language}\n(.*?)```", page, re.DOTALL)
     assert found is not None
@@ -150,9 +152,10 @@ def nginx(place: Place, servers: str, *ports: int) -> Iterator[None]:
         yield
 
 
-def of_nginx(place: Place, https: int, federation: int) -> str:
-    """The documentation's example, with ports and files that a test can have."""
-    text = example("nginx").replace("listen 443", f"listen 127.0.0.1:{https}")
+def of_nginx(place: Place, source: str, https: int, federation: int) -> str:
+    """An example, with ports and files that a test can have."""
+    text = example("nginx", source).replace("listen 443", f"listen 127.0.0.1:{https}")
+    text = re.sub(r"listen \[::\].*;", "", text)
     text = text.replace("listen 8448", f"listen 127.0.0.1:{federation}").replace(":8008", f":{place.server.port}")
     for name in (HOST, NAME):
         certificate, key = place.certificates[name]
@@ -162,17 +165,19 @@ def of_nginx(place: Place, https: int, federation: int) -> str:
     return text
 
 
-async def test_the_example_for_nginx_is_right(place: Place) -> None:
+@pytest.mark.parametrize("source", ["docs", "deploy"])
+async def test_the_example_for_nginx_is_right(place: Place, source: str) -> None:
     https, federation = free_port(), free_port()
-    with nginx(place, of_nginx(place, https, federation), https, federation):
+    with nginx(place, of_nginx(place, source, https, federation), https):
         assert await place.wrong({443: https}) == []
 
 
-async def test_the_example_for_caddy_is_right(place: Place) -> None:
+@pytest.mark.parametrize("source", ["docs", "deploy"])
+async def test_the_example_for_caddy_is_right(place: Place, source: str) -> None:
     https, federation = free_port(), free_port()
-    folder = place.folder / "caddy"
+    folder = place.folder / f"caddy-{source}"
     folder.mkdir()
-    text = example("caddy").replace(":8448", f":{federation}").replace(":8008", f":{place.server.port}")
+    text = example("caddy", source).replace(":8448", f":{federation}").replace(":8008", f":{place.server.port}")
     for name in (HOST, NAME):
         certificate, key = place.certificates[name]
         text = re.sub(rf"^({name}[ ,].*){{$", rf"\1{{\n    tls {certificate} {key}", text, flags=re.MULTILINE)
@@ -180,7 +185,7 @@ async def test_the_example_for_caddy_is_right(place: Place) -> None:
     options = f"{{\n admin off\n auto_https disable_redirects\n https_port {https}\n http_port {free_port()}\n}}\n"
     (folder / "Caddyfile").write_text(options + text)
     command = [str(CADDY), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
-    with running(command, folder, https, federation):
+    with running(command, folder, https):
         assert await place.wrong({443: https}) == []
 
 

@@ -116,6 +116,10 @@ async def make_federation_world(db: Database, seed: int) -> FederationWorld:
         world.scenes.append(Scene(network, one, world.liar, alice, await world.liar.join(one, room_id)))
         if version == "12":
             await alice.set_state(room_id, "m.room.join_rules", {"join_rule": "knock"})
+            rules = (await one.homeserver.rooms.live.get(room_id)).state_event("m.room.join_rules")
+            assert rules is not None
+            room = world.scenes[-1].room
+            room.state[rules.event.key] = room.last = rules.event
         world.pool.add("room", room_id)
     await alice.put(f"/directory/room/{'%23'}fuzz1:one.test", {"room_id": world.scenes[3].room_id})
     world.liar.answers = {"": world.answer}

@@ -61,6 +61,8 @@ async def ask_as_server(world: World, operation: Operation, values: Values, repo
         world.pool.learn(content)
         if operation.name == "sendTransaction":
             _stand_on(scene, last, content["pdus"])
+        if operation.name in ("sendJoinV2", "sendLeaveV2", "sendKnock"):
+            _note_member(scene, body)
 
 
 def _stand_on(scene: Scene, last: Any, outcomes: dict[str, Any]) -> None:
@@ -69,6 +71,12 @@ def _stand_on(scene: Scene, last: Any, outcomes: dict[str, Any]) -> None:
         event = Event(last, scene.room.version)
         if outcomes.get(event.event_id) == {}:
             scene.room.last = event
+
+
+def _note_member(scene: Scene, body: bytes) -> None:
+    """What the liar says next stands on the membership that was taken, and is authorised by it."""
+    event = Event(msgspec.json.decode(body), scene.room.version)
+    scene.room.state[event.key] = scene.room.last = event
 
 
 async def _request(world: FederationWorld, method: str, target: str, header: str | None, body: bytes) -> Answer:

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from federation.device_lists import RemoteDeviceLists
 from federation.remote_presence import RemotePresence, Said
+from federation.throttle import Throttle
 from federation.transactions import EduHandler, acl_of
-from homeserver.protocol.errors import BadJson, Forbidden, MatrixError
+from homeserver.clock import Clock
+from homeserver.protocol.errors import BadJson, Forbidden, MatrixError, Unavailable
 from homeserver.protocol.identifiers import domain_of, is_user_id
 from homeserver.rooms.receipts import READ
 from homeserver.rooms.services import RoomServices
@@ -17,6 +19,9 @@ from homeserver.users.presence import parse_state
 from homeserver.users.services import UserServices
 
 DEVICES_MAX: Final = 1_000
+TYPING_BURST: Final = 50
+TYPING_PER_SECOND: Final = 5.0
+"""So often people of one server may begin to type in one room."""
 PRESENT_MAX: Final = 1_000
 TYPING_MS: Final = 60_000
 """Who stopped to type says so; whose server vanished is believed no longer than this. Those who go on say so earlier
@@ -27,9 +32,15 @@ class IncomingEdus:
     """Takes EDUs."""
 
     def __init__(
-        self, users: UserServices, rooms: RoomServices, device_lists: RemoteDeviceLists, presence: RemotePresence
+        self,
+        users: UserServices,
+        rooms: RoomServices,
+        device_lists: RemoteDeviceLists,
+        presence: RemotePresence,
+        clock: Clock,
     ) -> None:
         self._presence_of_others = presence
+        self._begins = Throttle(clock, TYPING_BURST, TYPING_PER_SECOND)
         self._users = users
         self._rooms = rooms
         self._device_lists = device_lists
@@ -51,9 +62,10 @@ class IncomingEdus:
         room = await self._rooms.live.find(room_id) if isinstance(room_id, str) else None
         if room is None or not acl_of(room).allows(origin):
             raise Forbidden("Not in that room")
-        await self._rooms.typing.set_typing(
-            user_id, room.room_id, typing=said.get("typing") is True, timeout_ms=TYPING_MS
-        )
+        typing = said.get("typing") is True
+        if typing and not self._begins.may(f"{origin} {room_id}"):
+            return  # a storm, which would wake every client in the room (D16)
+        await self._rooms.typing.set_typing(user_id, room.room_id, typing=typing, timeout_ms=TYPING_MS)
 
     async def _receipt(self, origin: str, content: Any) -> None:
         for room_id, by_type in _object(content).items():
@@ -70,6 +82,8 @@ class IncomingEdus:
                         await self._rooms.receipts.set_receipt(
                             user_id, room_id, READ, event_ids[0], thread if isinstance(thread, str) else None
                         )
+                    except Unavailable:
+                        raise
                     except MatrixError:
                         continue  # of an event that has not come, say: the others are still true
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from typing import Final
 
-from federation.client import FederationClient, encoded
+from federation.client import FederationClient, encoded, list_of
 from federation.events import EventChecks
 from federation.missing_events import MissingEvents
 from federation.transactions import servers_to_ask
@@ -73,8 +73,10 @@ class PastEvents:
     async def _fetch(self, room: LiveRoom, event_id: str) -> StoredEvent | None:
         for server in servers_to_ask(room, self._own_name)[:SERVERS_MAX]:
             try:
-                pdus = await self._missing.fetch_event(server, event_id)
-                events = await self._checks.check_all(pdus, room.version, room.room_id)
+                answer = await self._client.get(
+                    server, encoded("/_matrix/federation/v1/event/{}", event_id), timeout=TIMEOUT_SECONDS
+                )
+                events = await self._checks.check_all(list_of(answer, "pdus")[:1], room.version, room.room_id)
                 if not events or events[0].event_id != event_id:
                     continue
                 await self._missing.bring_auth_events(server, room, events[0])

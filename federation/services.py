@@ -276,7 +276,7 @@ def build_federation_services(
         missing=missing,
         take_removal=inviting.receive_removal,
         own_name=own_name,
-        edus=IncomingEdus(users, rooms, device_lists, presence).handlers(),
+        edus=IncomingEdus(users, rooms, device_lists, presence, clock).handlers(),
     )
     media = FederationMedia(client, outbound, homeserver.media, own_name)
 

@@ -169,9 +169,14 @@ class RoomSummaries:
 
         They told this server what some of its users may know; who of them may is for this server to say.
         """
-        if summary["world_readable"] or summary["join_rule"] in ("public", "knock", "knock_restricted"):
+        if summary["world_readable"]:
             return True
-        if await self._memberships.membership_in(user_id, summary["room_id"]) in ("join", "invite"):
+        membership = await self._memberships.membership_in(user_id, summary["room_id"])
+        if membership in ("join", "invite"):
+            return True
+        if membership == "ban":
+            return False
+        if summary["join_rule"] in ("public", "knock", "knock_restricted"):
             return True
         for allowed in summary.get("allowed_room_ids", ()):
             room = await self._rooms.find(allowed)

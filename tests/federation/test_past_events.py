@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from federation import backfill
 from tests.federation.lies import Scene
 from tests.support.federation import FederatedServer, Network, settle
 from tests.support.liar import Asked, Liar
@@ -47,15 +48,16 @@ async def past(one: FederatedServer, two: FederatedServer, count: int, **room: A
 
 
 async def test_event_of_a_time_before_the_join_is_found_and_has_its_surroundings(
-    one: FederatedServer, two: FederatedServer
+    one: FederatedServer, two: FederatedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = await past(one, two, 130)
-    event_id, sent = room.said[10]
+    monkeypatch.setattr(backfill, "PAGE", 10)  # so that the event lies some pages back
+    room = await past(one, two, 30)
+    event_id, sent = room.said[4]
     for timestamp, direction in ((sent - 1, "f"), (sent, "f"), (sent, "b"), (sent + 1, "b")):
         assert await room.find(timestamp, direction) == (200, {"event_id": event_id, "origin_server_ts": sent})
     context = await room.bob.get(f"/rooms/{room.room_id}/context/{event_id}", limit="4")
     ids = [[event["event_id"] for event in context[name]] for name in ("events_before", "events_after")]
-    assert ids == [[room.said[9][0], room.said[8][0]], [room.said[11][0], room.said[12][0]]]
+    assert ids == [[room.said[3][0], room.said[2][0]], [room.said[5][0], room.said[6][0]]]
     assert (await room.bob.get(f"/rooms/{room.room_id}/event/{event_id}"))["event_id"] == event_id
     assert (await room.find(0, "b"))[0] == 404
 

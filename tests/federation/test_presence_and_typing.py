@@ -64,6 +64,24 @@ async def test_nobody_types_for_ever_when_their_server_vanishes(
     assert one.homeserver.rooms.typing.who(room_id) == []
 
 
+async def test_D16_a_storm_of_typing_wakes_nobody_for_long(scene: Scene) -> None:
+    typing = scene.one.homeserver.rooms.typing
+
+    def edu(on: bool) -> dict[str, Any]:
+        return {"edu_type": TYPING, "content": {"room_id": scene.room_id, "user_id": scene.liar.user, "typing": on}}
+
+    heard: list[str] = []
+    typing.listen(heard.append)
+    for _ in range(4):
+        await scene.liar.send(scene.one, edus=[edu(number % 2 == 0) for number in range(100)])
+    assert len(heard) == 100  # fifty times begun and ended
+    assert typing.who(scene.room_id) == []
+    await scene.one.clock.advance(1)
+    await scene.liar.send(scene.one, edus=[edu(True)])
+    assert typing.who(scene.room_id) == [scene.liar.user]
+    await scene.good_event_arrives()
+
+
 async def test_who_is_there_is_told_again_and_no_longer_believed_after_half_an_hour(scene: Scene) -> None:
     async def shown() -> str:
         state: str = (await scene.alice.get(f"/presence/{scene.liar.user}/status"))["presence"]

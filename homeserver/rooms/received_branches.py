@@ -12,15 +12,16 @@ states) is left to `receiving.py`.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from homeserver.protocol.authorization import NotAuthorized, check_auth_events, check_authorized
+from homeserver.protocol.authorization import check_auth_events, check_authorized
 from homeserver.protocol.events import Event, StateKey
 from homeserver.protocol.identifiers import EventId, domain_of
-from homeserver.rooms.branches import Branches, UnknownEvents
+from homeserver.rooms.branches import Branches
 from homeserver.rooms.live_room import MEMBER, Head, LiveRoom, heads_after
 from homeserver.rooms.persistence import Prepared
 from homeserver.rooms.places import are_same
@@ -32,6 +33,8 @@ from homeserver.storage.events import ACCEPTED, EventStore, StoredEvent
 
 LONGEST: Final = 100
 KEPT_LOGS: Final = 16
+
+_log = logging.getLogger("homeserver.rooms.received_branches")
 
 
 @dataclass(slots=True)
@@ -77,24 +80,32 @@ class BranchRuns:
         for event in coming:
             try:
                 received = await self._judge(room, arrivals, run, event)
-            except (NotPlain, NotAuthorized, UnknownEvents):
+            except Exception:  # whatever it is, it is that event's, and comes again when it is the first
                 break
             self._take(run, received)
-            arrivals.drafted.add(event.event_id)
             if self._says_who_may_read(event):
                 break
         if not run.received:
             return []
-        await self._resolve(room, run)
-        return await self._db.write(lambda txn: self._write(txn, room, run))
+        try:
+            await self._resolve(room, run)
+            written = await self._db.write(lambda txn: self._write(txn, room, run))
+        except Exception as error:
+            _log.warning("Events of a branch of %s cannot be taken together: %s", room.room_id, error)
+            arrivals.one_by_one = True
+            return []
+        arrivals.drafted.update(run.events)
+        return written
 
     def _needed_now(self, room: LiveRoom, event: Event) -> list[str]:
         return [*auth_ids_of(event), *(one for key in keys_of(event) if (one := room.state_ids.get(key)) is not None)]
 
     async def _judge(self, room: LiveRoom, arrivals: Arrivals, run: _Run, event: Event) -> Received:
-        """Steps 4 to 6 of the checks. Raises NotPlain, NotAuthorized, UnknownEvents."""
+        """Steps 4 to 6 of the checks. Raises NotPlain, NotAuthorized, UnknownEvents, TooLarge."""
         event_id, keys = event.event_id, keys_of(event)
         if event_id in arrivals.known or event_id in arrivals.redacted or event_id in arrivals.drafted:
+            raise NotPlain
+        if event_id in run.events or (arrivals.one_by_one and run.events):
             raise NotPlain
         if event.type == "m.room.redaction" or not event.prev_events or not run.touched.isdisjoint(keys):
             raise NotPlain

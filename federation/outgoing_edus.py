@@ -224,14 +224,12 @@ class OutgoingEdus:
         self._devices_place = up_to
 
     async def tell_devices_to(self, user_id: str, servers: frozenset[str]) -> None:
-        """Tell servers that there is a device list of our user."""
+        """Tell servers that are new to our user that there is a device list. They ask for it when they want it; so this
+        is for those who know an old one, and whoever is away misses nothing."""
         if servers:
             updates = await self._updates(user_id, self._stream.position, is_first=True)
-
-            async def job(txn: Transaction) -> None:
-                self._keep_updates(txn, servers, updates)
-
-            await self._db.write(job)
+            for edu_type, content in updates.items():
+                self._sender.send_edu(servers, edu_type, content, user_id)
 
     def _keep_updates(self, txn: Transaction, servers: frozenset[str], updates: Mapping[str, dict[str, Any]]) -> None:
         for edu_type, content in updates.items():

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from federation.client import FederationClient, encoded, list_of
 from homeserver.clock import Clock
@@ -128,7 +128,7 @@ def read_directory(answer: Any) -> dict[str, Any]:
 
 
 def _summary(told: Any) -> dict[str, Any] | None:
-    if not isinstance(told, dict) or not _is_room_id(told.get("room_id")):
+    if not isinstance(told, dict) or not is_room_id(told.get("room_id")):
         return None
     joined, rule, allowed = told.get("num_joined_members"), told.get("join_rule"), told.get("allowed_room_ids")
     body: dict[str, Any] = {
@@ -144,7 +144,7 @@ def _summary(told: Any) -> dict[str, Any] | None:
         value = told.get(name)
         if isinstance(value, str) and len(value) <= TEXT_MAX and pattern.fullmatch(value):
             body[name] = value
-    rooms = [one for one in allowed[:100] if _is_room_id(one)] if isinstance(allowed, list) else []
+    rooms = [one for one in allowed[:100] if is_room_id(one)] if isinstance(allowed, list) else []
     if rooms:
         body["allowed_room_ids"] = rooms
     return body
@@ -152,7 +152,7 @@ def _summary(told: Any) -> dict[str, Any] | None:
 
 def _child(told: Any) -> Mapping[str, Any] | None:
     """An m.space.child event with what the specification has of it, and nothing else."""
-    if not isinstance(told, dict) or told.get("type") != "m.space.child" or not _is_room_id(told.get("state_key")):
+    if not isinstance(told, dict) or told.get("type") != "m.space.child" or not is_room_id(told.get("state_key")):
         return None
     content, sender, sent = told.get("content"), told.get("sender"), told.get("origin_server_ts")
     if not isinstance(content, dict) or not isinstance(sender, str) or not is_user_id(sender):
@@ -168,5 +168,6 @@ def _child(told: Any) -> Mapping[str, Any] | None:
     }
 
 
-def _is_room_id(value: Any) -> bool:
+def is_room_id(value: Any) -> TypeGuard[str]:
+    """Whether a value has the form of a room's id."""
     return isinstance(value, str) and _ROOM_ID.fullmatch(value) is not None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from federation.client import FederationClient, RemoteRefused
-from federation.remote_rooms import read_directory
+from federation.remote_rooms import is_room_id, read_directory
 from homeserver.encryption.key_format import parse_cross_signing_key, parse_device_keys, parse_one_time_key
 from homeserver.media.remote import RemoteFile
 from homeserver.protocol.errors import InvalidParam, MatrixError, Unavailable
@@ -75,9 +75,10 @@ class RemoteServers:
             raise
         room_id = answer.get("room_id") if isinstance(answer, dict) else None
         servers = answer.get("servers") if isinstance(answer, dict) else None
-        if not isinstance(room_id, str):
+        if not is_room_id(room_id):
             return None
-        named = [one for one in servers if isinstance(one, str)] if isinstance(servers, list) else []
+        told = servers if isinstance(servers, list) else []
+        named = [one for one in told if isinstance(one, str) and is_server_name(one)]
         return room_id, named[:50] or [domain_of(alias)]
 
     async def list_public_rooms(self, server: str, query: dict[str, Any]) -> dict[str, Any]:

@@ -105,3 +105,23 @@ async def test_B14_a_directory_has_the_form_that_clients_expect(
     body = await alice.post(PUBLIC, {}, server="liar.test")  # which is held against the specification
     assert set(body) <= {"chunk", "next_batch", "prev_batch", "total_room_count_estimate"}
     assert len(body["chunk"]) <= 500
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "servers"),
+    [
+        ({"room_id": "!x:liar.test", "servers": ["a.test", 7, "b/c", "d.test"]}, 200, ["a.test", "d.test"]),
+        ({"room_id": "!x:liar.test", "servers": "a.test"}, 200, ["liar.test"]),
+        ({"room_id": "!x:liar.test", "servers": ["a.test"] * 900}, 200, ["a.test"] * 50),
+        ({"room_id": "x", "servers": []}, 404, None),
+        ({"room_id": 7}, 404, None),
+        ([], 404, None),
+    ],
+)
+async def test_B14_what_an_alias_is_said_to_mean_has_the_form_of_it(
+    network: Network, one: FederatedServer, answer: Any, status: int, servers: Any
+) -> None:
+    liar, alice = Liar(network), await one.register("alice")
+    liar.answers["/query/directory"] = (200, answer)
+    told = await alice.request("GET", "/directory/room/%23x%3Aliar.test")
+    assert (told.status, told.json.get("servers")) == (status, servers)

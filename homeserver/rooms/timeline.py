@@ -157,7 +157,10 @@ class Timeline:
                 newest_first=backwards,
             )
             exhausted = len(part) < wanted
-            if exhausted and backwards and until is None and fetched < MAX_FETCHED:
+            if exhausted and backwards and until is None:
+                if fetched == MAX_FETCHED:  # it goes on with the next page, however much was hidden of this (A16)
+                    exhausted = not part and not await self._remote.backfill(room)
+                    break
                 fetched += 1
                 exhausted = not await self._remote.backfill(room)
                 view = await self._visibility.view(room, reader.user_id)  # what was fetched has a past of its own

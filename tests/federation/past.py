@@ -10,19 +10,19 @@ from homeserver.protocol.events import Event
 from tests.support.liar import Asked, Liar, LiarsRoom
 from tests.support.server import User
 
-PAGE = 4
-
 
 class Past:
-    """Events oldest first, each with the ids of the state before it. `extra`: PDUs that every page has beside."""
+    """Events oldest first, each with the ids of the state before it. `extra`: PDUs that every page has beside;
+    `page`: how many events a page has."""
 
     def __init__(self, liar: Liar, version: str = "11") -> None:
         self.liar = liar
         self.room: LiarsRoom = liar.make_room(version, "!past:liar.test")
         self.events: list[Event] = list(self.room.state.values())
         ids = [event.event_id for event in self.events]
-        self.states = {event_id: ids[:number] for number, event_id in enumerate(ids)}
+        self.states: dict[str, list[str]] = {event_id: [*ids[:number]] for number, event_id in enumerate(ids)}
         self.extra: list[Any] = []
+        self.page = 4
 
     @property
     def room_id(self) -> str:
@@ -61,7 +61,7 @@ class Past:
     def _backfill(self, asked: Asked) -> tuple[int, Any]:
         wanted = parse_qs(urlsplit(asked.target).query).get("v", [])
         newest = max((n for n, event in enumerate(self.events) if event.event_id in wanted), default=-1)
-        page = self.events[max(0, newest + 1 - PAGE) : newest + 1]
+        page = self.events[max(0, newest + 1 - self.page) : newest + 1]
         return 200, {"pdus": [*self.extra, *(event.pdu for event in reversed(page))]}
 
     def _state_ids(self, asked: Asked) -> tuple[int, Any]:

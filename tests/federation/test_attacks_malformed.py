@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from homeserver.protocol import canonical_json
 from homeserver.protocol.errors import Unavailable
+from homeserver.protocol.event_format import parse_event
 from homeserver.protocol.events import Event
 from tests.federation.lies import Scene, open_scene
 from tests.federation.malformed import run
@@ -17,12 +19,17 @@ from tests.support.liar import V1
 
 
 @pytest.mark.parametrize(("version", "count"), [("11", 3_000), ("1", 1_000), ("12", 1_000)])
-async def test_A15_malformed_events_stop_no_good_one(
+async def test_A15_A10_malformed_events_stop_no_good_one_and_nothing_malformed_goes_out(
     network: Network, one: FederatedServer, version: str, count: int
 ) -> None:
     scene = await open_scene(network, one, version)
     assert await run(scene, count) > count / 50
     await scene.good_event_arrives()
+    for asked in scene.liar.asked:  # A10: whatever came in, what goes out is as strict as can be
+        if "/send/" in asked.target:
+            canonical_json.check(asked.body)
+            for pdu in asked.body["pdus"]:
+                parse_event(pdu, scene.room.version)
 
 
 async def test_A15_events_that_the_database_cannot_take_are_sent_again(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.federation.lies import Scene, open_scene
+from tests.federation.test_attacks_on_requests import room_requests
 from tests.support.federation import FederatedServer, Network, settle
 
 
@@ -162,6 +163,11 @@ async def test_A13_events_of_rooms_that_we_left_are_not_taken(scene: Scene) -> N
     stranger = scene.liar.event(scene.room, room_id="!nowhere:liar.test")
     answers = await scene.liar.send(scene.one, lie, stranger)
     assert all("error" in told for told in answers.values())
+    for method, target, body in room_requests(scene.room_id, scene.room.last.event_id, scene.liar.user):
+        if "/make_" in target or "/send_" in target:
+            assert (await scene.liar.request(scene.one, method, target, body)).status in (400, 403, 404), target
+    back = scene.liar.event(scene.room, "m.room.member", {"membership": "join"}, state_key=scene.alice.user_id)
+    assert "error" in (await scene.liar.send(scene.one, back))[back.event_id]
     assert scene.room_id not in (await scene.alice.sync()).get("rooms", {}).get("join", {})
 
 

@@ -134,6 +134,19 @@ async def test_A17_forged_history_is_kept_out(one: FederatedServer, past: Past, 
     assert {head.event_id for head in room.extremities}.isdisjoint(event.event_id for event in past.events)
 
 
+async def test_A16_two_hundred_rejected_events_do_not_end_the_history(past: Past, alice: User) -> None:
+    oldest = past.add()
+    stale: list[Any] = [past.room.state[key] for key in (("m.room.create", ""), ("m.room.power_levels", ""))]
+    rejected = [past.add(sender="@nobody:liar.test", auth=stale) for _ in range(200)]
+    newest = past.add()
+    past.page = 30
+    await past.joined_by(alice)
+    seen = await scrolled(alice, past.room_id)
+    assert {oldest.event_id, newest.event_id} <= set(seen)
+    assert seen[-1] == past.events[0].event_id
+    assert not {event.event_id for event in rejected} & set(seen)
+
+
 async def test_A04_a_lie_about_an_old_state_rejects_nothing_for_good(
     one: FederatedServer, past: Past, alice: User
 ) -> None:

@@ -175,7 +175,7 @@ async def test_a_server_that_comes_in_hears_who_is_there_and_of_whose_devices(sc
     assert {one["user_id"] for content in told(scene, PRESENCE) for one in content["push"]} == {bob.user_id}
 
 
-async def test_receipts_of_threads_arrive_beside_those_of_the_room(
+async def test_G06_receipts_of_threads_arrive_beside_those_of_the_room_and_private_ones_never(
     network: Network, one: FederatedServer, two: FederatedServer
 ) -> None:
     alice, bob, room_id = await room_of(one, two)

@@ -6,6 +6,7 @@ than who names whom, which is kept in memory, and ends as soon as it is found.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
@@ -14,7 +15,7 @@ from homeserver.protocol.events import Event
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.storage.event_graph import EventGraphStore
 
-KEPT: Final = 200_000
+KEPT: Final = 100_000
 AT_A_TIME: Final = 500
 
 
@@ -60,7 +61,8 @@ class AuthChains:
             else:
                 missing.append(event_id)
         if missing:
-            read = await self._graph.list_auth_ids(room.room_id, missing)
+            listed = await self._graph.list_auth_ids(room.room_id, missing)
+            read = {event_id: tuple(map(sys.intern, auth_ids)) for event_id, auth_ids in listed.items()}
             found.update(read)
             self._kept.update(read)
             while len(self._kept) > KEPT:

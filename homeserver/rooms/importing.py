@@ -26,13 +26,9 @@ from homeserver.rooms.persistence import Prepared
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.event_graph import EventGraphStore
 from homeserver.storage.events import (
-    ACCEPTED,
     FOR_GOOD_REJECTED,
     OUTLIER,
-    REJECTED,
     REJECTED_OUTLIER,
-    UNKNOWN_STATE,
-    WITHOUT_A_PLACE,
     EventStore,
     StoredEvent,
 )
@@ -194,55 +190,6 @@ class RoomImport:
 
         if judged:
             await self._db.write(job)
-
-    async def add_history(self, room: LiveRoom, events: Sequence[Event]) -> int:
-        """Keep events of before everything that is known of the room, given oldest first; how many were new.
-
-        Each is judged by its own auth events; what lacks some of those is dropped.
-        """
-        wanted = {one for event in events for one in (event.event_id, *_auth_ids(event))}
-        known = {
-            stored.event_id: (stored.event, stored.status in FOR_GOOD_REJECTED)
-            for stored in await self._events.find_events(room.room_id, room.version, list(wanted))
-        }
-        judged = judge(events, known)
-
-        async def job(txn: Transaction) -> int:
-            here = await self._graph.find_graph_events(room.room_id, list(judged))
-            position = await self._events.find_first_position(txn)
-            added: list[Event] = []
-            for event in reversed(events):
-                known_one = here.get(event.event_id)
-                if event.event_id not in judged or (known_one and known_one.status not in WITHOUT_A_PLACE):
-                    continue
-                if known_one is not None:
-                    await self._events.remove_outlier(txn, event.event_id)
-                position -= 1
-                status = REJECTED if judged[event.event_id][1] else ACCEPTED
-                item = Prepared.of(event)
-                self._events.add_event(
-                    txn,
-                    StoredEvent(event, position, status=status),
-                    item.text,
-                    state_group=UNKNOWN_STATE,
-                    relates_to=item.relates_to if status == ACCEPTED else None,
-                    relation=item.relation if status == ACCEPTED else None,
-                )
-                self._graph.remove_unknown(txn, room.room_id, event.event_id)
-                added.append(event)
-            earlier = {one for event in added for one in event.prev_events}
-            placed = await self._graph.find_graph_events(room.room_id, list(earlier))
-            new = {event.event_id for event in added}
-            for event in added:
-                missing = [
-                    one
-                    for one in event.prev_events
-                    if one not in new and (one not in placed or placed[one].status in WITHOUT_A_PLACE)
-                ]
-                self._graph.add_unknown(txn, room.room_id, event.event_id, missing)
-            return len(added)
-
-        return await self._db.write(job) if judged else 0
 
     def _check_create(self, join: Event, state: Sequence[Event]) -> Event:
         creates = [event for event in state if event.is_state and event.key == CREATE]

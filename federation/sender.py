@@ -18,6 +18,7 @@ Spec: Server-Server API, "Transactions", "EDUs".
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 import secrets
@@ -156,12 +157,17 @@ class FederationSender:
             since = min((one.sent_position for one in known), default=None)
             if since is not None:  # a database from before there was this place
                 await self._db.write(lambda txn: self._store.note_own_events(txn, self._own_name, since))
+            with contextlib.suppress(Unavailable):  # from here on the next run replays, however soon this one ends
+                await self._db.write(self._begin_place)
         elif place < self._place:
             await self._replay(place, self._place)
         for name in {*self._behind, *self._with_stored_edus}:
             self._want_turn(name)
         if place != self._place:
             self._flush_later()
+
+    async def _begin_place(self, txn: Transaction) -> None:
+        self._store.set_place(txn, PLACE, self._place)
 
     async def _replay(self, after: int, up_to: int) -> None:
         """What was committed and perhaps not told when the last run ended."""

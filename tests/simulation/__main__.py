@@ -49,7 +49,7 @@ def main() -> int:
         except Exception:
             failed.append(seed)
             print(f"seed {seed}:", traceback.format_exc(), flush=True)
-        if seed % 500 == 499:
+        if seed % 100 == 99:
             print(f"... {seed + 1}: {len(failed)} failed, {time.perf_counter() - began:.0f} s", flush=True)
     seconds = time.perf_counter() - began
     work = (time.process_time() - began_work) / len(seeds)

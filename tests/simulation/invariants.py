@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from homeserver.protocol.events import Event
@@ -18,28 +18,57 @@ if TYPE_CHECKING:
 
 @dataclass
 class View:
-    """What a server takes a room for. `events`: (status, event) by id."""
+    """What a server takes a room for. `events`: (status, event) by id; `problems`: where its memory is not what its
+    database says."""
 
     state: dict[tuple[str, str], str]
     heads: list[str]
     members: dict[str, str]
     servers: frozenset[str]
     events: dict[str, tuple[int, Event]]
+    problems: list[str] = field(default_factory=list)
 
 
 async def check_rooms(world: World) -> list[str]:
     """What does not hold."""
     problems: list[str] = []
     for room in world.rooms:
-        views: dict[str, View] = {}
-        for server in world.servers.values():
-            await _scroll_back(server, room)
-            view, found = await _view(server, room)
-            problems += found
-            if view is not None:
-                views[server.name] = view
+        views = await _views(world, room)
+        for view in views.values():
+            problems += view.problems
         problems += [f"{room.room_id} (version {room.version}): {one}" for one in _compare(world, room, views)]
     return problems
+
+
+async def _views(world: World, room: Room) -> dict[str, View]:
+    """How each server that knows a room sees it, with all of its past that it can have."""
+    views: dict[str, View] = {}
+    for server in world.servers.values():
+        await _scroll_back(server, room)
+        view = await _view(server, room)
+        if view is not None:
+            views[server.name] = view
+    return views
+
+
+async def check_told(world: World) -> list[str]:
+    """Whoever is in a room has heard of everything that was acknowledged in it, before anybody says more."""
+    problems: list[str] = []
+    for room in world.rooms:
+        views = await _views(world, room)
+        inside = _inside(views)
+        for one in world.acknowledged:
+            if one.room_id == room.room_id and one.server in inside:
+                lacking = [name for name in inside if not _has(views[name], one.event_id)]
+                if lacking:
+                    problems.append(f"{room.room_id}: {lacking} never heard of {one.event_id} ({one.what})")
+    return problems
+
+
+def _inside(views: dict[str, View]) -> list[str]:
+    """The servers that are in a room as all of them have it."""
+    claiming = [name for name, view in views.items() if name in view.servers]
+    return [name for name in claiming if all(name in views[other].servers for other in claiming)]
 
 
 async def check_whispers(world: World) -> list[str]:
@@ -72,13 +101,13 @@ async def _scroll_back(server: SimulatedServer, room: Room) -> None:
                 break
 
 
-async def _view(server: SimulatedServer, room: Room) -> tuple[View | None, list[str]]:
-    """A server's view, and where its memory is not what its database says."""
+async def _view(server: SimulatedServer, room: Room) -> View | None:
+    """A server's view; None when it does not know the room."""
     rooms, db = server.homeserver.rooms, server.homeserver.db
     version = ROOM_VERSIONS[room.version]
     live = await server.process.run(rooms.live.find(room.room_id))
     if live is None:
-        return None, []
+        return None
     rows = await db.fetch_all("SELECT event_id, status, json FROM events WHERE room_id = ?", (room.room_id,))
     view = View(
         dict(live.state_ids),
@@ -87,7 +116,7 @@ async def _view(server: SimulatedServer, room: Room) -> tuple[View | None, list[
         frozenset(live.server_names),
         {row[0]: (row[1], Event(json.loads(row[2]), version, row[0])) for row in rows},
     )
-    problems: list[str] = []
+    problems = view.problems
     stored_state = dict(await rooms.store.list_state_ids(room.room_id))
     if stored_state != view.state:
         problems.append(
@@ -104,14 +133,13 @@ async def _view(server: SimulatedServer, room: Room) -> tuple[View | None, list[
     for key, event_id in view.state.items():
         if event_id not in view.events:
             problems.append(f"{server.name} has no event for its state at {key}")
-    return view, problems
+    return view
 
 
 def _compare(world: World, room: Room, views: dict[str, View]) -> Iterable[str]:
-    claiming = [name for name, view in views.items() if name in view.servers]
-    inside = [name for name in claiming if all(name in views[other].servers for other in claiming)]
+    inside = _inside(views)
     world.count("rooms")
-    world.count("claiming", len(claiming))
+    world.count("claiming", sum(name in view.servers for name, view in views.items()))
     world.count("inside", len(inside))
     for one in world.acknowledged:
         if one.room_id == room.room_id:

@@ -18,7 +18,7 @@ from typing import Any
 
 from homeserver.protocol.errors import Unavailable
 from tests.simulation.actions import Actor
-from tests.simulation.invariants import check_rooms, check_whispers
+from tests.simulation.invariants import check_rooms, check_told, check_whispers
 from tests.support.simulated_network import NetworkWeather, SimulatedNetwork
 from tests.support.simulated_server import USERS, SimulatedServer, prepared
 from tests.support.simulated_storage import Disk, DiskWeather
@@ -97,11 +97,13 @@ class World:
         await self._storm()
         await self._heal()
         await self.settle()
+        untold = await check_told(self)
         for _ in range(3):
             await self._speak_in_the_end()
             self.problems = await check_rooms(self)
             if not self.problems:
                 break
+        self.problems += untold
         self.problems += await check_whispers(self)
         self.problems += self.loop.complaints
         self.say(f"{len(self.acknowledged)} acknowledged, {len(self.problems)} problems")

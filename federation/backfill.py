@@ -14,6 +14,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 from federation.client import FederationClient, RemoteFailed, encoded
 from federation.events import EventChecks, in_order
@@ -55,6 +56,7 @@ class Backfill:
         self._rooms = rooms
         self._own_name = own_name
         self._running: dict[str, asyncio.Task[bool]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def backfill(self, room: LiveRoom) -> bool:
         """Whether there is more of the room's past now than before."""
@@ -64,7 +66,18 @@ class Backfill:
             running.add_done_callback(lambda _: self._running.pop(room.room_id, None))
         return await asyncio.shield(running)
 
+    def _alone(self, room_id: str) -> asyncio.Lock:
+        """Held while the history of a room is written: in the midst of it nobody judges what there is again."""
+        lock = self._locks.get(room_id)
+        if lock is None:
+            lock = self._locks[room_id] = asyncio.Lock()
+        return lock
+
     async def _fetch(self, room: LiveRoom) -> bool:
+        async with self._alone(room.room_id):
+            return await self._fetch_alone(await self._rooms.live.find(room.room_id) or room)
+
+    async def _fetch_alone(self, room: LiveRoom) -> bool:
         unknown = await self._rooms.graph.list_unknown(room.room_id)
         if not unknown:
             return False
@@ -89,9 +102,15 @@ class Backfill:
             )
             await self._missing.bring_auth_events_of_all(server, room, events)
             ask_state: AskState = partial(self._missing.state_before, server, room)
-            if room.partial is not None:  # that would be all of its members, who are on their way
-                ask_state = partial(self._guess_state, room, room.partial, events)
-            if await self._history.add(room, in_order(events), ask_state):
+            joined = self._rooms.live.partial.find(room.room_id)
+            if joined is None:
+                if await self._history.add(room, in_order(events), ask_state):
+                    return True
+                continue
+            # That would be all of its members, who are on their way.
+            if await self._history.add(room, in_order(events), partial(self._guess_state, room, joined, events)):
+                if self._rooms.live.partial.find(room.room_id) is None:  # they have come, and the guess may be of both
+                    await self._history.judge_again(room, ask_state)
                 return True
         return False
 
@@ -111,6 +130,8 @@ class Backfill:
 
     async def judge_again(self, room_id: str, server: str) -> None:
         """The state of the room was partial when its history was fetched, and is whole now. Raises MatrixError."""
-        room = await self._rooms.live.find(room_id)
-        if room is not None:
+        async with self._alone(room_id):
+            room = await self._rooms.live.find(room_id)
+            if room is None:
+                return
             await self._history.judge_again(room, partial(self._missing.state_before, server, room))

@@ -321,7 +321,7 @@ async def test_B18_B19_events_of_another_room_are_not_told_under_this_one(scene:
 
 JUNK_STATES: list[Any] = [
     7, {}, "x", None, [7, "x", None, []], [{}] * 5000, [{"type": "m.room.name", "state_key": "", "sender": "x"}],
-    [{"type": "m.room.name", "state_key": "", "sender": sender, "content": {}} for sender in ("x", "", "@", "@a", "m.")],
+    [{"type": "m.room.name", "state_key": "", "sender": who, "content": {}} for who in ("x", "", "@", "@a", "m.")],
     [{"type": 1, "state_key": [], "sender": {}, "content": "x"}], [[[[]]]],
     [{"type": "m.room.name", "state_key": "", "sender": "@m:liar.test", "content": {"name": "x" * 200_000}}],
     [{"type": "m.room.name", "state_key": "", "sender": "@m:liar.test", "content": {"name": [1.5, {}]}}] * 300,

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from federation.backfill import Backfill
-from federation.client import STATE_BYTES, FederationClient, RemoteFailed, RemoteRefused, encoded
+from federation.client import STATE_BYTES, FederationClient, RemoteFailed, RemoteRefused, RemoteUnreachable, encoded
 from federation.events import EventChecks
 from federation.missing_events import MissingEvents
 from federation.sender import FederationSender
@@ -41,6 +41,9 @@ CHECKED_AT_ONCE: Final = 10
 SERVERS_A_ROUND: Final = 10
 UNATTACHED_MAX: Final = 20
 """The state before so many events of a room is asked for; for others, what is known is taken for it."""
+TELLERS_MAX: Final = 5
+GUESS_AFTER: Final = 4
+"""After so many rounds that nobody has told such a state in, what is known is taken for it."""
 STATE_SECONDS: Final = 600.0
 PAUSE_SECONDS: Final = 2.0
 PAUSE_MAX_SECONDS: Final = 600.0
@@ -211,7 +214,7 @@ class StateCompletion:
                 return False
             tried.add(server)
             try:
-                await self._complete(server, room, room.partial, is_first=attempt == 0 and len(tried) == 1)
+                await self._complete(server, room, room.partial, attempt, is_first=attempt == 0 and len(tried) == 1)
             except (MatrixError, UnknownEvents) as error:
                 self.counts.failed += 1
                 _log.info("%s: %s does not tell the state: %s", room_id, server, error)
@@ -222,7 +225,9 @@ class StateCompletion:
         start = attempt * SERVERS_A_ROUND % max(len(others), 1)
         return [partial.resident, *(others[start:] + others[:start])[:SERVERS_A_ROUND]]
 
-    async def _complete(self, server: str, room: LiveRoom, partial: PartialState, *, is_first: bool) -> None:
+    async def _complete(
+        self, server: str, room: LiveRoom, partial: PartialState, attempt: int, *, is_first: bool
+    ) -> None:
         begun = self._clock.monotonic()
         _log.info("%s: asking %s for its members", room.room_id, server)
         progress = Progress(room.room_id, self._clock, self.counts)
@@ -235,7 +240,7 @@ class StateCompletion:
         state = await self._checked(room, answer.pdus, progress, look_first=not is_first)
         progress.begin("kept", len(state) + len(chain))
         told = await self._rooms.room_import.keep_state(room, state, chain, progress.more)
-        before = await self._states_before(room, partial)
+        before = await self._states_before(room, partial, may_guess=attempt >= GUESS_AFTER)
         done = await self._rooms.partial_states.complete(room.room_id, partial.join_event_id, told, before)
         self.counts.completed += 1
         self.counts.otherwise += done.otherwise
@@ -320,19 +325,24 @@ class StateCompletion:
         new = [pdu for pdu, event_id in zip(pdus, ids, strict=True) if event_id not in here]
         return list(here.values()), new
 
-    async def _states_before(self, room: LiveRoom, partial: PartialState) -> dict[str, Mapping[StateKey, str]]:
-        """The states before events whose predecessors cannot be had, as their senders tell them."""
+    async def _states_before(
+        self, room: LiveRoom, partial: PartialState, *, may_guess: bool
+    ) -> dict[str, Mapping[StateKey, str]]:
+        """The states before events whose predecessors cannot be had, as their senders tell them, or others. Raises
+        RemoteUnreachable when nobody does, unless what is known may be taken for it."""
         states: dict[str, Mapping[StateKey, str]] = {}
         unattached = await self._rooms.partial_states.list_unattached(room, partial)
         for event in unattached[:UNATTACHED_MAX]:
-            for server in dict.fromkeys((domain_of(event.sender), partial.resident)):
-                if server == self._own_name:
-                    continue
+            asked = dict.fromkeys((domain_of(event.sender), partial.resident, *room.servers_to_ask()))
+            for server in [name for name in asked if name != self._own_name][:TELLERS_MAX]:
                 try:
                     states[event.event_id] = await self._missing.state_before(server, room, event)
                     break
                 except (MatrixError, UnknownEvents) as error:
                     _log.info("%s does not tell the state before %s: %s", server, event.event_id, error)
+            else:
+                if not may_guess:
+                    raise RemoteUnreachable(f"nobody tells the state before {event.event_id}")
         return states
 
     async def _tell_others(self, partial: PartialState) -> None:

@@ -64,6 +64,7 @@ class JudgingAgain:
         self._known: dict[str, Event] = {}
         self._after: dict[str, Differences] = {}
         self._join_prevs: frozenset[str] = frozenset()
+        self._followed: set[str] = set()
         self.current: Differences = {}
         self.heads: list[Head] = []
         self.log: list[tuple[int, StateKey, str | None]] = []
@@ -79,7 +80,7 @@ class JudgingAgain:
         self._join_prevs = frozenset(() if join is None else join.prev_events)
         before: dict[str, Differences] = {}
         rejected: set[str] = set()
-        for index, stored in enumerate(events):
+        for index, stored in enumerate(_by_predecessors(events)):
             event = stored.event
             state = before[event.event_id] = await self._before(event)
             if stored.status == REJECTED or not await self._is_allowed(event, state):
@@ -163,6 +164,10 @@ class JudgingAgain:
         if stored.status == SOFT_FAILED or not await self._is_allowed(event, self.current):
             return JudgedAgain(stored, SOFT_FAILED, before, follows_log=False, replaces=None)
         replaces = None if event.state_key is None else self._entry(self.current, event.key)
+        is_followed = event.event_id in self._followed
+        self._followed.update(event.prev_events)
+        if is_followed:  # it came after one that stands on it, which has said all that it says
+            return JudgedAgain(stored, ACCEPTED, before, follows_log=False, replaces=replaces)
         others = [head for head in self.heads if head.event_id not in event.prev_events]
         grown = event.state_key is None and len(event.prev_events) == 1 and len(others) == len(self.heads) - 1
         heads = heads_after(self.heads, event)
@@ -186,6 +191,28 @@ class JudgingAgain:
             if event_id != self._entry(self.current, key):
                 self.log.append((position, key, event_id))
         self.current = state
+
+
+def _by_predecessors(events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """Events such that each comes after those that it stands on, else in the order given."""
+    by_id = {stored.event_id: stored for stored in events}
+    ordered: dict[str, StoredEvent] = {}
+    for root in events:
+        path = [root]
+        on_path = {root.event_id}
+        while path:
+            stored = path[-1]
+            before = next(
+                (one for one in stored.event.prev_events if one in by_id and one not in ordered and one not in on_path),
+                None,
+            )
+            if before is None:
+                path.pop()
+                ordered.setdefault(stored.event_id, stored)
+            else:
+                path.append(by_id[before])
+                on_path.add(before)
+    return list(ordered.values())
 
 
 def _plus(state: Differences, event: Event) -> Differences:

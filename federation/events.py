@@ -14,10 +14,11 @@ from federation.keyring import Keyring
 from homeserver.protocol.errors import BadJson, MatrixError
 from homeserver.protocol.event_format import parse_signed_event
 from homeserver.protocol.events import Event
-from homeserver.protocol.identifiers import is_server_name
+from homeserver.protocol.identifiers import domain_of, is_server_name
 from homeserver.protocol.room_versions import RoomVersion
 
 KEYS_AT_ONCE: Final = 50
+CHECKED_AT_ONCE: Final = 100
 
 
 class _Signed(msgspec.Struct):
@@ -62,8 +63,11 @@ class EventChecks:
                 continue
             if index % 500 == 0:
                 await asyncio.sleep(0)
-        turns = asyncio.Semaphore(KEYS_AT_ONCE)
+        return await self._prepare(signed)
 
+    async def _prepare(self, signed: dict[str, set[str]]) -> list[str]:
+        """`signed`: by server, the ids of the keys."""
+        turns = asyncio.Semaphore(KEYS_AT_ONCE)
         without: list[str] = []
 
         async def fetch(name: str, key_ids: set[str]) -> None:
@@ -75,8 +79,17 @@ class EventChecks:
         return without
 
     async def check_all(self, pdus: Iterable[Any], version: RoomVersion, room_id: str) -> list[Event]:
-        """Those of the PDUs that pass; each falls by itself (A20)."""
-        answers = await asyncio.gather(*(self.check(pdu, version, room_id) for pdu in pdus), return_exceptions=True)
+        """Those of the PDUs that pass; each falls by itself (A20). Of many, others have their turn now and then."""
+        waiting = list(pdus)
+        if len(waiting) > CHECKED_AT_ONCE:
+            await self._prepare(_signers(waiting))
+        answers: list[Event | BaseException] = []
+        for start in range(0, len(waiting), CHECKED_AT_ONCE):
+            part = waiting[start : start + CHECKED_AT_ONCE]
+            answers += await asyncio.gather(
+                *(self.check(pdu, version, room_id) for pdu in part), return_exceptions=True
+            )
+            await asyncio.sleep(0)
         found: list[Event] = []
         for answer in answers:
             if isinstance(answer, Event):
@@ -86,6 +99,18 @@ class EventChecks:
             else:
                 raise answer
         return found
+
+
+def _signers(pdus: Iterable[Any]) -> dict[str, set[str]]:
+    """The servers of the senders, with the keys by which they signed, as the events say."""
+    found: dict[str, set[str]] = {}
+    for pdu in pdus:
+        sender, signatures = (pdu.get("sender"), pdu.get("signatures")) if isinstance(pdu, dict) else (None, None)
+        name = domain_of(sender) if isinstance(sender, str) else ""
+        by_key = signatures.get(name) if isinstance(signatures, dict) else None
+        if isinstance(by_key, dict):
+            found.setdefault(name, set()).update(key for key in list(by_key)[:10] if isinstance(key, str))
+    return found
 
 
 def in_order(events: Sequence[Event]) -> list[Event]:

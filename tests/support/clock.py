@@ -15,10 +15,10 @@ TURNS = 20
 LONGEST_WAIT_SECONDS = 5.0
 
 
-async def settle(turns: int = TURNS) -> None:
+async def settle(turns: int = TURNS, *, waits_for_databases: bool = True) -> None:
     """Let the tasks that are ready run: `turns` rounds of the loop, and again when a database has answered one of them.
     Does not wait for other threads or for sockets, and not for ever for a database that a test holds up."""
-    end = time.monotonic() + LONGEST_WAIT_SECONDS
+    end = time.monotonic() + (LONGEST_WAIT_SECONDS if waits_for_databases else 0.0)
     while True:
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -49,6 +49,8 @@ class FakeClock:
         self._jumped_ms = 0
         self._timers: list[tuple[float, int, FakeTimer]] = []
         self._order = itertools.count()
+        self.waits_for_databases = True
+        """Whether `advance` returns only when no database is asked anything."""
 
     def now_ms(self) -> int:
         return self._start_ms + self._jumped_ms + round(self._monotonic * 1000)
@@ -84,13 +86,13 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass: each timer due until then fires at its own time, and ready tasks run after each."""
         end = self._monotonic + seconds
-        await settle()
+        await settle(waits_for_databases=self.waits_for_databases)
         while self._timers and self._timers[0][0] <= end:
             due, _, timer = heapq.heappop(self._timers)
             if timer.cancelled:
                 continue
             self._monotonic = max(self._monotonic, due)
             timer.callback()
-            await settle()
+            await settle(waits_for_databases=self.waits_for_databases)
         self._monotonic = end
-        await settle()
+        await settle(waits_for_databases=self.waits_for_databases)

@@ -62,12 +62,12 @@ class Phone:
 
     async def tell(self, *contents: dict[str, Any], kind: str = "m.device_list_update") -> None:
         await self.scene.liar.send(self.scene.one, edus=[{"edu_type": kind, "content": one} for one in contents])
-        await let_run()
+        await let_run(100)
 
     async def known(self) -> list[str]:
         """The devices of the liar's user that Alice is told of."""
         answer = await self.scene.alice.post("/keys/query", {"device_keys": {self.user: []}})
-        await let_run()
+        await let_run(100)
         return sorted(answer["device_keys"].get(self.user, {}))
 
     async def followed(self) -> None:
@@ -205,7 +205,7 @@ async def test_B24_a_server_that_is_there_again_is_asked_at_once(phone: Phone) -
     phone.is_down = False
     phone.asked()
     await phone.scene.liar.request(phone.scene.one, "GET", "/_matrix/federation/v1/query/profile?user_id=x")
-    await let_run()
+    await let_run(100)
     assert phone.asked() == (1, 0)
     assert await phone.known() == ["LOST", "ONE", "TWO"]
 
@@ -314,11 +314,11 @@ async def test_leaving_the_last_shared_room_forgets_the_list(phone: Phone) -> No
     await scene.liar.join(scene.one, other)
     since = (await scene.alice.sync())["next_batch"]
     await scene.alice.post(f"/rooms/{other}/leave", {})
-    await let_run()
+    await let_run(100)
     assert await phone.known() == ["ONE"]
     assert phone.asked() == (0, 0)
     await scene.alice.post(f"/rooms/{scene.room_id}/leave", {})
-    await let_run()
+    await let_run(100)
     assert (await scene.alice.sync(since=since))["device_lists"] == {"changed": [], "left": [phone.user]}
     phone.add("TWO")
     assert await phone.known() == ["ONE", "TWO"]
@@ -332,7 +332,7 @@ async def test_whoever_leaves_is_forgotten(phone: Phone) -> None:
     await phone.followed()
     leave = scene.liar.event(scene.room, "m.room.member", {"membership": "leave"}, state_key=phone.user)
     await scene.liar.send(scene.one, leave)
-    await let_run()
+    await let_run(100)
     assert await scene.one.federation.device_lists._store.find_list(phone.user) is None
 
 

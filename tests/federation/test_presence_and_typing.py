@@ -156,7 +156,7 @@ async def test_a_server_that_comes_in_hears_who_is_there_and_of_whose_devices(sc
     mine = scene.liar.make_room()
     told(scene, PRESENCE)
     await scene.liar.join(scene.one, other)
-    await let_run()
+    await let_run(100)
     await settle(scene.one)
     pushed = [one["user_id"] for content in told(scene, PRESENCE) for one in content["push"]]
     assert pushed == [scene.alice.user_id]

@@ -13,11 +13,11 @@ from federation.client import FederationClient, RemoteRefused
 from federation.remote_rooms import is_room_id, read_directory
 from homeserver.encryption.key_format import parse_cross_signing_key, parse_device_keys, parse_one_time_key
 from homeserver.media.remote import RemoteFile
-from homeserver.protocol.errors import InvalidParam, MatrixError, Unavailable
+from homeserver.protocol.errors import Forbidden, InvalidParam, MatrixError, Unavailable
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of, is_server_name
 from homeserver.rooms.live_room import LiveRoom
-from homeserver.rooms.remote import RemoteRoom
+from homeserver.rooms.remote import MAY_NOT_JOIN, MAY_NOT_KNOCK, RemoteRoom
 from homeserver.storage.events import StoredEvent
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class RemoteServers:
         services = self._bound
         profile = await services.profile_of(user_id)
         servers = await services.servers_for(user_id, room_id, via)
+        if not servers:
+            raise Forbidden(MAY_NOT_JOIN)
         return await services.joining.join(user_id, room_id, {**profile, **content}, servers)
 
     async def knock(self, user_id: str, room_id: str, reason: str | None, via: tuple[str, ...]) -> str:
@@ -59,6 +61,8 @@ class RemoteServers:
         if reason is not None:
             content["reason"] = reason
         servers = await services.servers_for(user_id, room_id, via)
+        if not servers:
+            raise Forbidden(MAY_NOT_KNOCK)
         return await services.knocking.knock(user_id, room_id, content, servers)
 
     async def leave(self, user_id: str, room_id: str, reason: str | None) -> None:

@@ -193,3 +193,11 @@ async def test_space_and_time_of_the_other_server_are_told(one: FederatedServer,
     found = await two.federation.client.get("one.test", path, {"ts": one.clock.now_ms() + 1, "dir": "b"})
     assert found["event_id"]
     assert said
+
+
+async def test_a_room_that_nobody_can_be_asked_about_is_as_one_that_lets_nobody_in(one: FederatedServer) -> None:
+    alice, bob = await one.register("alice"), await one.register("bob")
+    closed = await alice.create_room(preset="private_chat")
+    for action in ("join", "knock"):
+        answers = [await bob.request("POST", f"/{action}/{room}", {}) for room in (closed, "!unknown:one.test")]
+        assert [(one.status, one.json["errcode"]) for one in answers] == [(403, "M_FORBIDDEN")] * 2

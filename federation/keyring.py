@@ -93,6 +93,7 @@ class Keyring:
         self._notaries = notaries
         self._blocked = frozenset(blocked)
         self._known: dict[str, dict[str, ServerKey]] = {}
+        self._writes = 0
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._fetched: dict[str, float] = {}
         self._published: dict[str, dict[str, Any]] = {}
@@ -187,18 +188,21 @@ class Keyring:
         return found
 
     async def _keys_of(self, server_name: str) -> dict[str, ServerKey]:
-        known = self._known.get(server_name)
-        if known is None:
+        while (known := self._known.get(server_name)) is None:
+            writes = self._writes
             known = {key.key_id: key for key in await self._store.list_keys(server_name)}
+            if writes != self._writes:
+                continue  # keys came meanwhile, and what was read may be older
             known = {key_id: key for key_id, key in known.items() if key.verify_key not in self._blocked}
             if len(self._known) >= KEPT_SERVERS:
                 self._known.pop(next(iter(self._known)))
             self._known[server_name] = known
+            break
         return known
 
     async def _fetch(self, server_name: str, key_id: str, *, patient: bool = False) -> bool:
-        """Ask for a server's keys, once at a time and not again at once; whether anybody was asked. `patient`: ask again,
-        and also who has not answered for a while."""
+        """Ask for a server's keys, once at a time and not again at once; whether anybody was asked. `patient`: ask
+        again, and also who has not answered for a while."""
         task = self._fetching.get(server_name)
         if task is None:
             last = self._fetched.get(server_name)
@@ -240,6 +244,7 @@ class Keyring:
                 await self._store.set_published(txn, server_name, text, now, keep=PUBLISHED_SERVERS)
 
         await self._db.write(keep)
+        self._writes += 1
         self._known.pop(server_name, None)
         if said is not None:
             _remember(self._published, server_name, said)

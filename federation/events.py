@@ -22,8 +22,10 @@ CHECKED_AT_ONCE: Final = 100
 
 
 class _Signed(msgspec.Struct):
-    """Who signed an event, with which keys."""
+    """Who sent an event, and with which keys it is signed. Only the sender's server is believed to have to do with it:
+    else whoever tells of an event would make us ask any number of servers for their keys."""
 
+    sender: str = ""
     signatures: dict[str, dict[str, msgspec.Raw]] = {}
 
 
@@ -57,10 +59,11 @@ class EventChecks:
         signed: dict[str, set[str]] = {}
         for index, raw in enumerate(pdus):
             try:
-                for name, by_key in _read_signatures(raw).signatures.items():
-                    signed.setdefault(name, set()).update(list(by_key)[:10])
+                said = _read_signatures(raw)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
+            name = domain_of(said.sender)
+            signed.setdefault(name, set()).update(list(said.signatures.get(name, ()))[:10])
             if index % 500 == 0:
                 await asyncio.sleep(0)
         return await self._prepare(signed)

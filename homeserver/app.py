@@ -183,6 +183,7 @@ async def _start_on(
     homeserver.admin.rooms.deletion.pauses_for_bridges = bool(appservices)
     await homeserver.start()
     if federation is not None:
+        undo.push_async_callback(federation.stop)
         await federation.start()
         homeserver.admin.federation.reset = federation.backoff.forget
         homeserver.admin.federation.told = federation.sender.told

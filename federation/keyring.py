@@ -32,7 +32,7 @@ from homeserver.storage.server_keys import ServerKey, ServerKeyStore
 VALID_MAX_MS: Final = 7 * 24 * 3600 * 1000
 FETCH_AGAIN_SECONDS: Final = 60.0
 MAXIMUM_KEYS: Final = 100
-REMEMBERED_SERVERS: Final = 2_000
+REMEMBERED_SERVERS: Final = 200
 PUBLISHED_SERVERS: Final = 10_000
 """What so many servers have published is stored, for those who ask us as a notary."""
 KEPT_SERVERS: Final = 10_000

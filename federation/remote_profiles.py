@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+import msgspec
+
 from federation.client import FederationClient, RemoteFailed, RemoteRefused
+from federation.remembered import Remembered
 from homeserver.clock import Clock
 from homeserver.protocol.errors import Forbidden, MatrixError, NotFound
 from homeserver.protocol.identifiers import domain_of
@@ -19,6 +22,7 @@ FRESH_SECONDS: Final = 300.0
 NOT_FOUND_SECONDS: Final = 60.0
 KEPT_SECONDS: Final = 24 * 3600.0
 KEPT_PROFILES: Final = 5_000
+KEPT_BYTES: Final = 8 * 1024 * 1024
 KEPT_FIELDS: Final = 100
 ANSWER_BYTES: Final = 128 * 1024
 TIMEOUT_SECONDS: Final = 10.0
@@ -30,13 +34,14 @@ class RemoteProfiles:
     def __init__(self, client: FederationClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._kept: dict[str, tuple[float, dict[str, Any] | None]] = {}
+        self._kept: Remembered[str, tuple[float, dict[str, Any] | None]] = Remembered(KEPT_BYTES, KEPT_PROFILES)
         self._asking: dict[str, asyncio.Task[dict[str, Any] | None]] = {}
 
     async def get(self, user_id: str) -> dict[str, Any]:
         """The fields. Raises NotFound, Forbidden where their server says so, RemoteFailed."""
-        asked_at, found = self._kept.get(user_id, (0.0, None))
-        age = self._clock.monotonic() - asked_at if user_id in self._kept else KEPT_SECONDS
+        kept = self._kept.find(user_id)
+        asked_at, found = kept or (0.0, None)
+        age = KEPT_SECONDS if kept is None else self._clock.monotonic() - asked_at
         if age >= (NOT_FOUND_SECONDS if found is None else FRESH_SECONDS):
             try:
                 found = await self._ask_once(user_id)
@@ -70,10 +75,7 @@ class RemoteProfiles:
                 raise Forbidden("The user's server does not tell of this profile.") from error
             if error.status != 404:
                 raise
-        self._kept.pop(user_id, None)
-        if len(self._kept) >= KEPT_PROFILES:
-            self._kept.pop(next(iter(self._kept)))
-        self._kept[user_id] = (self._clock.monotonic(), found)
+        self._kept.keep(user_id, (self._clock.monotonic(), found), 500 + len(msgspec.json.encode(found)))
         return found
 
 

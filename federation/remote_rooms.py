@@ -14,7 +14,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
+import msgspec
+
 from federation.client import FederationClient, encoded, list_of
+from federation.remembered import Remembered
 from homeserver.clock import Clock
 from homeserver.protocol.errors import MatrixError
 from homeserver.protocol.identifiers import is_server_name, is_user_id
@@ -22,6 +25,7 @@ from homeserver.rooms.remote import RemoteRoom
 
 KEPT_SECONDS: Final = 300.0
 KEPT_ANSWERS: Final = 2_000
+KEPT_BYTES: Final = 16 * 1024 * 1024
 SERVERS_MAX: Final = 5
 CHILDREN_MAX: Final = 1_000
 TEXT_MAX: Final = 64 * 1024
@@ -53,7 +57,9 @@ class RemoteRooms:
         self._client = client
         self._clock = clock
         self._own_name = own_name
-        self._kept: dict[tuple[str, str, bool], tuple[float, RemoteRoom | None]] = {}
+        self._kept: Remembered[tuple[str, str, bool], tuple[float, RemoteRoom | None]] = Remembered(
+            KEPT_BYTES, KEPT_ANSWERS
+        )
         self._asking: dict[tuple[str, str, bool], asyncio.Task[RemoteRoom | None]] = {}
 
     async def describe(self, room_id: str, servers: Sequence[str], *, suggested_only: bool) -> RemoteRoom | None:
@@ -68,7 +74,7 @@ class RemoteRooms:
         return None
 
     async def _describe(self, key: tuple[str, str, bool]) -> RemoteRoom | None:
-        until, found = self._kept.get(key, (0.0, None))
+        until, found = self._kept.find(key) or (0.0, None)
         if until > self._clock.monotonic():
             return found
         task = self._asking.get(key)
@@ -91,10 +97,8 @@ class RemoteRooms:
             found = read_room(room_id, answer)
         except MatrixError as error:
             _log.info("%s tells nothing of %s: %s", server, room_id, error)
-        self._kept.pop(key, None)
-        if len(self._kept) >= KEPT_ANSWERS:
-            self._kept.pop(next(iter(self._kept)))
-        self._kept[key] = (self._clock.monotonic() + KEPT_SECONDS, found)
+        size = 500 if found is None else len(msgspec.json.encode(found))
+        self._kept.keep(key, (self._clock.monotonic() + KEPT_SECONDS, found), size)
         return found
 
 

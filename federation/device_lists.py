@@ -31,6 +31,8 @@ from homeserver.stream import Change, Stream
 
 DEVICES_MAX: Final = 1_000
 """Of one user; what is beyond is not kept (B24)."""
+KEYS_LENGTH_MAX: Final = 2 * 1024 * 1024
+"""Of all devices of one user together; likewise."""
 AT_ONCE: Final = 20
 AT_ONCE_OF_A_SERVER: Final = 2
 WAITING_MAX: Final = 20_000
@@ -173,10 +175,12 @@ class RemoteDeviceLists:
         device = None
         if not update.deleted and update.keys is not None:
             device = _device(user_id, update.device_id, update.keys, update.device_display_name)
-        if device is None:
-            await self._store.remove_device(txn, user_id, update.device_id)
-        elif await self._store.count_devices(user_id, txn) < DEVICES_MAX:
-            await self._store.set_device(txn, device)
+        if device is not None:
+            count, length = await self._store.measure(user_id, txn, but=device.device_id)
+            if count < DEVICES_MAX and length + len(device.keys) <= KEYS_LENGTH_MAX:
+                await self._store.set_device(txn, device)
+                return
+        await self._store.remove_device(txn, user_id, update.device_id)
 
     async def signing_keys(self, user_id: str, content: Mapping[str, Any]) -> None:
         """`m.signing_key_update`: who the user is by cross-signing. A key that is none makes the list stale."""
@@ -390,11 +394,13 @@ def _read(user_id: str, answer: Any) -> tuple[RemoteList, list[RemoteDevice]]:
     if answer.get("user_id") != user_id:
         raise BadJson("That is the list of somebody else")
     found: dict[str, RemoteDevice] = {}
+    length = 0
     for one in told[:DEVICES_MAX]:
         if isinstance(one, dict):
             device = _device(user_id, one.get("device_id"), one.get("keys"), one.get("device_display_name"))
-            if device is not None:
+            if device is not None and device.device_id not in found and length + len(device.keys) <= KEYS_LENGTH_MAX:
                 found[device.device_id] = device
+                length += len(device.keys)
     known = RemoteList(
         user_id,
         stream_id,

@@ -79,8 +79,13 @@ class RemoteDeviceStore:
             found += [RemoteDevice(*row) for row in rows]
         return found
 
-    async def count_devices(self, user_id: str, reader: Reader) -> int:
-        return int(await reader.fetch_value("SELECT COUNT(*) FROM remote_devices WHERE user_id = ?", (user_id,)))
+    async def measure(self, user_id: str, reader: Reader, *, but: str = "") -> tuple[int, int]:
+        """(how many devices of a user are kept, how long their keys are together), `but` one of them."""
+        row = await reader.fetch_one(
+            "SELECT COUNT(*), COALESCE(SUM(LENGTH(keys)), 0) FROM remote_devices WHERE user_id = ? AND device_id <> ?",
+            (user_id, but),
+        )
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     async def set_list(self, txn: Transaction, known: RemoteList) -> None:
         await txn.execute(

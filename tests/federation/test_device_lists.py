@@ -263,6 +263,22 @@ async def test_B24_of_a_flood_of_devices_a_thousand_are_kept(phone: Phone) -> No
     assert len(await phone.known()) == 1_000
 
 
+async def test_B24_huge_keys_of_one_user_fill_no_disk(phone: Phone) -> None:
+    for number in range(100):
+        phone.add(f"D{number}")
+        phone.devices[f"D{number}"]["padding"] = "x" * 30_000
+    await phone.followed()
+    known = await phone.known()
+    assert 60 <= len(known) < 75
+    since = (await phone.scene.alice.sync())["next_batch"]
+    await phone.tell(phone.add("SMALL"))  # which still has room
+    big = phone.add("BIG")
+    big["keys"]["padding"] = "x" * 32_000
+    await phone.tell(big, phone.add("D0"))
+    assert await changed(phone.scene.alice, since) == [phone.user]
+    assert set(await phone.known()) == {*known, "SMALL", "D0"}
+
+
 async def test_B23_of_a_list_only_what_clients_understand_is_kept(phone: Phone) -> None:
     phone.add("GOOD")
     good = phone.devices["GOOD"]

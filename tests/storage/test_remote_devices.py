@@ -41,14 +41,14 @@ async def test_list_is_kept_replaced_and_forgotten(database: Database) -> None:
     assert await store.list_stale() == [RemoteList(BOB, 3, failures=2, retry_at_ts=2**40)]
     assert set(await store.list_lists([ANNE, BOB, CAROL])) == {ANNE, BOB}
 
-    async def devices(txn: Transaction) -> int:
+    async def devices(txn: Transaction) -> tuple[tuple[int, int], tuple[int, int]]:
         await store.set_devices(txn, ANNE, [RemoteDevice(ANNE, "A", "{}", None), RemoteDevice(ANNE, "B", "{}", "电话")])
         await store.set_device(txn, RemoteDevice(ANNE, "A", '{"new": 1}', None))
         await store.set_device(txn, RemoteDevice(BOB, "C", "{}", None))
         await store.remove_device(txn, ANNE, "none")
-        return await store.count_devices(ANNE, txn)
+        return await store.measure(ANNE, txn), await store.measure(ANNE, txn, but="A")
 
-    assert await database.write(devices) == 2
+    assert await database.write(devices) == ((2, 12), (1, 2))
     assert await store.list_devices([ANNE, BOB]) == [
         RemoteDevice(ANNE, "A", '{"new": 1}', None),
         RemoteDevice(ANNE, "B", "{}", "电话"),

@@ -177,9 +177,11 @@ class FederationSender:
             for name in self._told:
                 self._fall_behind(name, after)
             return
+        rooms = {room_id for room_id, _ in found}
+        shared = {room_id for room_id in rooms if await self._store.has_users_of_others(room_id, self._own_name)}
         for room_id, position in found:
-            room = await self._rooms.live.find(room_id)
-            if room is not None and (self._told or self._audiences.of(room)):
+            room = await self._rooms.live.find(room_id) if room_id in shared else None
+            if room is not None:
                 for stored in await self._rooms.events.list_timeline(
                     room_id, room.version, after=position - 1, before=position + 1, limit=1, newest_first=True
                 ):

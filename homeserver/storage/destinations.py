@@ -127,6 +127,14 @@ class DestinationStore:
         )
         return [(row[0], row[1]) for row in rows]
 
+    async def has_users_of_others(self, room_id: str, domain: str) -> bool:
+        """Whether a user of another server is in a room, or ever was."""
+        found = await self._db.fetch_value(
+            "SELECT 1 FROM memberships WHERE room_id = ? AND substr(user_id, length(user_id) - ?) <> ? LIMIT 1",
+            (room_id, len(domain), ":" + domain),
+        )
+        return found is not None
+
     async def note_own_events(self, txn: Transaction, domain: str, after: int) -> None:
         """Note all of them after a position in `own_newest_events`, for what nobody noted when it was written."""
         await txn.execute(

@@ -86,6 +86,9 @@ class ToDevice:
         check_messages(type, messages)
         if message_id is not None and (len(message_id) > _MESSAGE_ID_LENGTH or "\0" in message_id):
             raise InvalidParam(f"The id of a message has at most {_MESSAGE_ID_LENGTH} characters.")
+        local = {user_id: each for user_id, each in messages.items() if domain_of(user_id) == self._server_name}
+        if not local:
+            return
 
         async def write(txn: Transaction) -> None:
             now = self._clock.now_ms()
@@ -95,7 +98,7 @@ class ToDevice:
                 if now - self._swept_received > 3600 * 1000:
                     self._swept_received = now
                     await self._store.remove_received_before(txn, now - _RECEIVED_KEPT_MS)
-            await self.deliver(txn, sender, type, messages)
+            await self.deliver(txn, sender, type, local)
 
         await self._db.write(write)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from federation.audiences import Audiences
 from federation.serving import Serving
+from homeserver.protocol.identifiers import domain_of
 from homeserver.rooms.live_room import LiveRoom
 from homeserver.rooms.services import RoomServices
 from homeserver.storage.destinations import DestinationStore
@@ -67,10 +68,13 @@ class CatchingUp:
     async def _of_room(self, room: LiveRoom, name: str, since: int, newest: int) -> list[dict[str, Any]]:
         ends = [head.event_id for head in room.extremities]
         own = await self._stored_at(room, newest)
-        if own is not None and own.event_id in ends:
-            return [own.event.pdu]
         found: list[dict[str, Any]] = []
-        for stored in await self._rooms.events.find_events(room.room_id, room.version, ends[-ENDS_MAX:]):
+        stored_ends = await self._rooms.events.find_events(room.room_id, room.version, ends[-ENDS_MAX:])
+        if own is not None and own.event_id in ends:  # and so may be others of ours, of which none follows another
+            ours = [one for one in stored_ends if domain_of(one.event.sender) == self._own_name]
+            ours = sorted((one for one in ours if one.position > since), key=lambda one: one.position)
+            return [one.event.pdu for one in ours] or [own.event.pdu]
+        for stored in stored_ends:
             if stored.position > since and stored.status == ACCEPTED:
                 (shown,) = await self._serving.visible(name, room, [stored])
                 if shown is stored.event.pdu:

@@ -56,7 +56,7 @@ class Serving:
 
     async def get_event(self, origin: str, event_id: str) -> dict[str, Any]:
         """`GET /event/{eventId}`: the event as the origin may see it."""
-        room_id = await self._rooms.events.find_room_id(event_id)
+        room_id = await self._rooms.events.find_room_id_of_any(event_id)
         if room_id is None:
             raise NotFound("The event is not known here")
         room = await self.room_for(origin, room_id)

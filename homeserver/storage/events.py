@@ -229,6 +229,11 @@ class EventStore:
         )
         return found
 
+    async def find_room_id_of_any(self, event_id: str) -> str | None:
+        """The room of an event, whatever was found of it, for other servers' `GET /event/{eventId}` alone."""
+        found: str | None = await self._db.fetch_value("SELECT room_id FROM events WHERE event_id = ?", (event_id,))
+        return found
+
     async def find_by_transaction(self, sender: str, room_id: str, transaction_key: str) -> str | None:
         """The id of the event that this transaction made, if it did."""
         found: str | None = await self._db.fetch_value(

@@ -314,9 +314,7 @@ def membership_of(event: Event) -> str:
 class LiveRooms:
     """The rooms in use, loaded from storage when first asked for, the least used forgotten."""
 
-    def __init__(
-        self, rooms: RoomStore, events: EventStore, partial: PartialRooms, *, limit: int = LIVE_ROOMS
-    ) -> None:
+    def __init__(self, rooms: RoomStore, events: EventStore, partial: PartialRooms, *, limit: int = LIVE_ROOMS) -> None:
         self._rooms = rooms
         self._events = events
         self.partial = partial

@@ -64,6 +64,8 @@ class Upgrades:
         levels = room.power_levels
         if levels.of(user_id) < levels.needed_for(TOMBSTONE, is_state=True):
             raise Forbidden("You may not upgrade this room")
+        if room.partial is not None:  # who is banned is copied
+            room = await self._rooms.whole(room_id)
         create = _create_content(room, version, user_id, additional_creators)
         creators = {user_id, *(additional_creators if version.privileged_creators else ())}
         drafts = [

@@ -348,3 +348,27 @@ async def test_history_is_there_at_once_and_right_in_the_end(
     later = [one for one in page["chunk"] if one["type"] == MEMBER and one["sender"] != bob.user_id]
     assert later
     assert len(oldest["chunk"]) == MEMBERS + 1 - len(later)
+
+
+async def test_sliding_sync_tells_of_the_room_as_its_client_loads_members(
+    gate: Gate, one: FederatedServer, two: FederatedServer
+) -> None:
+    _, room_id = await big_room(one)
+    bob = await two.register("bob")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+
+    async def ask(connection: str, member: str, **query: str) -> Any:
+        wanted = {"timeline_limit": 5, "required_state": [["m.room.name", ""], [MEMBER, member]]}
+        body = {"conn_id": connection, "lists": {"all": {"ranges": [[0, 9]], **wanted}}}
+        path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+        return (await bob.ok("POST", path, body, **query)).json
+
+    lazy, eager = await ask("lazy", "$LAZY"), await ask("eager", "*")
+    assert lazy["rooms"][room_id]["name"] == "大厅"
+    assert room_id not in eager["rooms"]
+    gate.open()
+    await until_whole(two, room_id)
+    told = (await ask("lazy", "$LAZY", pos=lazy["pos"]))["rooms"][room_id]
+    assert told["joined_count"] == MEMBERS + 2
+    told = (await ask("eager", "*", pos=eager["pos"]))["rooms"][room_id]
+    assert len([event for event in told["required_state"] if event["type"] == MEMBER]) == MEMBERS + 2

@@ -61,7 +61,7 @@ class FederationAdminApi:
     async def reset_connection(self, request: Request) -> Response:
         destination = await self._get(request)
         if self.reset is None:
-            raise InvalidParam("This server does not federate.")
+            raise InvalidParam("This server does not federate, or does not run.")
         if not destination.failures and not destination.retry_at_ts:
             raise InvalidParam("The retry timing does not need to be reset for this destination.")
         await self.reset(destination.server_name)

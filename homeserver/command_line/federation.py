@@ -8,7 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import config
-from homeserver.command_line import new_key
+from homeserver.command_line import destinations, new_key
 from homeserver.command_line.command import Commands, add_command, add_config_option, add_group
 from homeserver.command_line.failure import CommandFailed
 
@@ -33,9 +33,10 @@ docs/federation.md explains names, delegation, certificates and proxies.
 
 
 def add_to(commands: Commands) -> None:
-    group = add_group(commands, "federation", "See whether other servers can reach this one; replace its key.")
+    group = add_group(commands, "federation", "See whether other servers reach this one, and it them; replace its key.")
     add_config_option(add_command(group, "check", "Check the set-up as other servers see it.", check, CHECK))
     new_key.add_to(group)
+    destinations.add_to(group)
 
 
 def check(arguments: argparse.Namespace) -> int:

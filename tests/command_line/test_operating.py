@@ -127,3 +127,21 @@ def test_rate_limits_of_single_users(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert limited == "20 events a second, 100 at once.\n"
     assert run("user", "rate-limit", "bot", "--none")[1] == "No limit holds.\n"
     assert run("user", "rate-limit", "bot", "--default")[1] == "The configured limit holds.\n"
+
+
+def test_other_servers_are_listed(run: Run, tmp_path: Path) -> None:
+    assert run("federation", "list")[1].endswith("0 of 0 servers\n")
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "halfdoor.db")) as database, database:
+        database.execute(
+            "INSERT INTO destinations (server_name, failures, retry_at_ts, sent_position, txn_number, is_behind,"
+            " failing_since_ts, tried_at_ts) VALUES ('dead.test', 3, 1800000060000, 0, 0, 1, 1799000000000,"
+            " 1800000000000), ('well.test', 0, 0, 7, 0, 0, 0, 0)"
+        )
+    listed = run("federation", "list")[1]
+    assert "well.test" in listed
+    failing = run("federation", "list", "--failing")[1].splitlines()
+    assert failing[1].split() == ["dead.test", "2027-01-03", "18:13", "2027-01-15", "08:01"]
+    assert failing[-1] == "1 of 2 servers"
+    status, _, errors = run("federation", "retry", "dead.test")
+    assert (status, "does not federate, or does not run" in errors) == (1, True)
+    assert "Unknown destination" in run("federation", "retry", "other.test")[2]

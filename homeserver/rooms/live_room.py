@@ -348,7 +348,8 @@ class LiveRooms:
         if live is not None:
             self._live.move_to_end(room_id)
             return live
-        loaded = None if room_id in self._closed else await self._load(room_id)
+        # U+0000 is in no room's id, and PostgreSQL refuses to look for it (D06).
+        loaded = None if room_id in self._closed or "\0" in room_id else await self._load(room_id)
         if loaded is None or room_id in self._closed:
             return None
         return self.keep(loaded)

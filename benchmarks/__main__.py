@@ -24,12 +24,14 @@ Each server has one core (with its PostgreSQL), the load generator the other; a 
 stopped, so it takes nothing from the other one. Synapse is installed from PyPI the first time, beside Halfdoor in an
 environment of its own.
 
-    benchmarks/run                                                    everything, about 15 minutes
+    benchmarks/run                                      all work of a server alone, about 15 minutes
     benchmarks/run --only halfdoor --database sqlite --case sends16 --rounds 1
     benchmarks/run --only halfdoor --case waiting --profile /tmp/profiles
+    benchmarks/run --between-servers --rounds 2 --database sqlite       the work between servers, 6 minutes
 """
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+BEGIN, END = "<!-- {} -->", "<!-- end of {} -->"
+RESULTS, BETWEEN_SERVERS = "results", "results between servers"
 
 
 def main() -> int:
@@ -44,6 +46,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="where results are written")
     parser.add_argument("--profile", type=Path, metavar="DIR", help="sample the servers with py-spy, results in DIR")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--between-servers", action="store_true", help="the work between servers, and no other")
     chosen = parser.parse_args()
     if (os.cpu_count() or 1) < 2:
         parser.error("needs two cores: one for a server, one for the load")
@@ -51,7 +54,7 @@ def main() -> int:
     plan = Plan(
         kinds=[chosen.only] if chosen.only else ["halfdoor", "synapse"],
         databases=[chosen.database] if chosen.database else ["sqlite", "postgresql"],
-        cases=chosen.case or names,
+        cases=chosen.case or [case.name for case in CASES if case.federated == chosen.between_servers],
         rounds=chosen.rounds,
         profile=chosen.profile,
     )
@@ -73,7 +76,8 @@ def main() -> int:
         write(results, chosen.output)
     print(results.as_text(ALL))
     if chosen.write_docs:
-        write_document(results.as_markdown(ALL))
+        abroad = all(case.federated for case in CASES if case.name in plan.cases)
+        write_document(results.as_markdown(ALL), BETWEEN_SERVERS if abroad else RESULTS)
     return 0
 
 
@@ -84,10 +88,11 @@ def write(results: Results, folder: Path) -> None:
     say(f"results are in {folder}/results.json and results.md")
 
 
-def write_document(tables: str) -> None:
-    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after}")
+def write_document(tables: str, name: str) -> None:
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = DOCUMENT.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    DOCUMENT.write_text(f"{before}{begin}\n\n{tables}\n{end}{after}")
 
 
 if __name__ == "__main__":

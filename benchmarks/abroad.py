@@ -166,7 +166,7 @@ async def _join_big(town: Town, *, may_omit_members: bool) -> float:
     report(f"the join was answered after {answered - begun:.2f} s, the timeline was there after {synced - begun:.2f} s")
     report(f"the server asked {elsewhere.asked}")
     # What goes on behind it, the rest of the state, is not to be in the way of the next case.
-    await asyncio.to_thread(wait_until_idle, town.pid, quiet_seconds=0.5, limit_seconds=40)
+    await asyncio.to_thread(wait_until_idle, town.pid, quiet_seconds=0.5, limit_seconds=25)
     return moment - begun
 
 

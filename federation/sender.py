@@ -22,7 +22,8 @@ import contextlib
 import heapq
 import logging
 import secrets
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -59,6 +60,7 @@ FLUSH_SECONDS: Final = 5.0
 QUIET_FLUSH_SECONDS: Final = 60.0
 """When nothing of what happened was for others."""
 AGAIN_MS: Final = 1_000
+ASKED_AT_ONCE: Final = 100
 PLACE: Final = "events"
 TOO_MUCH: Final = (400, 413)
 """What a server, or a proxy before it, answers to a transaction that it will never take."""
@@ -120,6 +122,8 @@ class FederationSender:
         self._told: dict[str, int] = {}
         self._batches: dict[str, int] = {}
         self._with_stored_edus: set[str] = set()
+        self._fresh: deque[str] = deque()
+        self._is_asking = False
         self._turns = Turns(clock, self._lane_of, self._begin)
         self._tasks: set[asyncio.Task[None]] = set()
         self._retries: list[tuple[int, str]] = []
@@ -209,7 +213,7 @@ class FederationSender:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way or could begin now."""
-        return not self._turns.running and not self._turns.waiting
+        return not self._turns.running and not self._turns.waiting and not self._fresh
 
     def told(self, server_name: str) -> int:
         """Up to which position a server was told of our events; 0 when of none."""
@@ -253,10 +257,10 @@ class FederationSender:
         event = stored.event
         if domain_of(event.sender) != self._own_name or event.type == DUMMY:
             return
-        names: Iterable[str] = self._audiences.of(room)
+        names: Collection[str] = self._audiences.of(room)
         if event.type == "m.room.member" and event.state_key is not None:
             target = domain_of(event.state_key)
-            if target not in (self._own_name, *names) and event.content.get("membership") != "invite":
+            if target != self._own_name and target not in names and event.content.get("membership") != "invite":
                 names = [*names, target]  # who was just removed is to hear of it
         if not names:
             return
@@ -284,11 +288,23 @@ class FederationSender:
             queue = self._queues.get(name)
             if queue is None:
                 queue = self._queues[name] = _Queue()
+                self._fresh.append(name)  # whoever has a queue has asked for its turn already
             queue.events.append(item)
             if len(queue.events) > QUEUE_MAX or not self._backoff.may_try(name):
                 self._fall_behind(name, queue.events[0][0] - 1)
-            self._want_turn(name)
+                self._fresh.append(name)
+        if self._fresh and not self._is_asking:
+            self._is_asking = True
+            asyncio.get_running_loop().call_soon(self._ask_for_turns)
         self._flush_later()
+
+    def _ask_for_turns(self) -> None:
+        """Those for whom something waits since a moment. A few at a time: whoever sent the event is answered first."""
+        for _ in range(min(len(self._fresh), ASKED_AT_ONCE)):
+            self._want_turn(self._fresh.popleft())
+        self._is_asking = bool(self._fresh)
+        if self._is_asking:
+            asyncio.get_running_loop().call_soon(self._ask_for_turns)
 
     def _fall_behind(self, name: str, since: int) -> None:
         """Drop what waits in memory: the server is caught up with, from `since` on."""

@@ -413,6 +413,16 @@ async def test_B26_transactions_have_limits_and_are_done_once(scene: Scene) -> N
     await scene.good_event_arrives()
 
 
+async def test_B26_fifty_large_events_are_taken_at_once_and_more_is_refused(scene: Scene) -> None:
+    large = [scene.liar.event(scene.room, content={"body": "x" * 60_000, "n": n}, advance=True) for n in range(50)]
+    assert set(map(str, (await scene.liar.send(scene.one, *large)).values())) == {"{}"}
+    beyond = {"pdus": [], "edus": [{"edu_type": "x", "content": "x" * 14_000_000}]}
+    assert (await scene.liar.request(scene.one, "PUT", f"{V1}/send/beyond", beyond)).status == 413
+    other = {"one_time_keys": {"x" * 2_000_000: {}}}
+    assert (await scene.liar.request(scene.one, "POST", f"{V1}/user/keys/claim", other)).status == 413
+    await scene.good_event_arrives()
+
+
 @pytest.mark.parametrize("membership", ["join", "leave", "knock", "invite"])
 async def test_B27_nobody_joins_or_leaves_in_the_name_of_our_users(scene: Scene, membership: str) -> None:
     before = await scene.state()

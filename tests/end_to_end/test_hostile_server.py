@@ -24,6 +24,7 @@ from tests.federation import (
 from tests.federation.lies import Scene, open_scene
 from tests.federation.malformed import run
 from tests.support.federation import Network, open_federated
+from tests.support.liar import V1
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
 
@@ -187,6 +188,30 @@ async def test_A12_a_thousand_branches_cost_what_a_thousand_events_do_and_lose_n
     (stored,) = await scene.one.homeserver.rooms.events.find_events(scene.room_id, room.version, [said])
     assert len(stored.event.prev_events) <= 20
     assert len((await scene.one.homeserver.rooms.live.get(scene.room_id)).extremities) <= 5
+    await scene.good_event_arrives()
+
+
+async def test_A22_a_space_of_ten_thousand_children_is_told_of_by_the_page(network: Network) -> None:
+    one = network.servers["one.test"]
+    levels = {"events": {"m.space.child": 0}}
+    scene = await open_scene(network, one, creation_content={"type": "m.space"}, power_level_content_override=levels)
+
+    def child(number: int) -> Event:
+        key = scene.room_id if number % 10 == 0 else f"!c{number}:liar.test"
+        return scene.liar.event(
+            scene.room, "m.space.child", {"via": ["liar.test"], "n": number}, state_key=key, advance=True
+        )
+
+    spent = await send_in_fifties(scene, LONG, child)
+    assert grows_not(spent), spent
+    before = len(scene.liar.asked)
+    page = await scene.alice.get(f"/_matrix/client/v1/rooms/{scene.room_id}/hierarchy", limit=50)
+    assert len(scene.liar.asked) - before <= 200
+    assert len(page["rooms"][0]["children_state"]) <= 1_000
+    room = scene.room_id.replace("!", "%21").replace(":", "%3A")
+    told = await scene.liar.request(one, "GET", f"{V1}/hierarchy/{room}")
+    assert told.status == 200
+    assert len(told.body) < 2_000_000
     await scene.good_event_arrives()
 
 

@@ -82,7 +82,7 @@ async def test_knock_is_taken_back_where_the_room_names_no_server(one: Federated
     assert member["membership"] == "leave"
 
 
-async def test_B14_nobody_but_the_inviters_server_takes_an_invite_back(
+async def test_nobody_but_the_inviters_server_takes_an_invite_back(
     network: Network, one: FederatedServer, two: FederatedServer
 ) -> None:
     three = await open_federated(network, "three.test")

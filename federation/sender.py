@@ -37,6 +37,7 @@ from federation.turns import Lane, Turns
 from homeserver.clock import Clock, Timer
 from homeserver.metrics import Metrics
 from homeserver.protocol.errors import Unavailable
+from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import domain_of
 from homeserver.rooms.live_room import RING, LiveRoom
 from homeserver.rooms.services import RoomServices
@@ -256,6 +257,8 @@ class FederationSender:
     def _queue_event(self, room: LiveRoom, stored: StoredEvent) -> None:
         event = stored.event
         if domain_of(event.sender) != self._own_name or event.type == DUMMY:
+            if event.type == "m.room.member" and len(room.extremities) > 1:
+                self._tell_newcomer(room, event)
             return
         names: Collection[str] = self._audiences.of(room)
         if event.type == "m.room.member" and event.state_key is not None:
@@ -266,6 +269,16 @@ class FederationSender:
             return
         self._newest[room.room_id] = stored.position
         self._queue_for(names, room, stored)
+
+    def _tell_newcomer(self, room: LiveRoom, join: Event) -> None:
+        """Whoever came into the room by another server while we said something has not been told of that: those ends of
+        the room that are ours."""
+        name = domain_of(join.state_key or "")
+        if name != self._own_name and join.content.get("membership") == "join" and name in self._audiences.of(room):
+            ends = {head.event_id for head in room.extremities}
+            for stored in list(room.timeline):
+                if stored.event_id in ends and domain_of(stored.event.sender) == self._own_name:
+                    self._queue_for([name], room, stored)
 
     def pass_on(self, stored: StoredEvent, origin: str) -> None:
         """Tell the others in the room of an event that a server brought to us alone, such as its user's join. "The

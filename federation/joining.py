@@ -114,7 +114,7 @@ class Joining:
         if isinstance(answer.get("event"), dict):
             event = self._countersigned(event, answer["event"])
         room = await self._rooms.live.find(room_id)
-        if room is not None and room.partial is not None and self._own_name in room.servers:
+        if room is not None and self._own_name in room.servers:
             # Another user of ours is in the room already; whether this one may join is for a server to say that has
             # all of its state. Its word is an event as any other.
             self._events.check_accepted(await self._missing.receive(server, event))

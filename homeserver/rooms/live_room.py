@@ -106,6 +106,12 @@ class LiveRoom:
         """Whether anybody of a server is in the room, as far as is known, or told by whom we joined by."""
         return server_name in self.servers or (self.partial is not None and server_name in self.partial.servers)
 
+    def may_be_joined(self, user_id: str) -> bool:
+        """Whether the user is in the room; of people of whom nothing is known yet, whether their server is."""
+        if (MEMBER, user_id) in self.state_ids or self.partial is None:
+            return self.membership(user_id) == "join"
+        return domain_of(user_id) in self.partial.servers
+
     @property
     def server_names(self) -> frozenset[str]:
         """The servers that are in the room, by the same measure."""

@@ -68,7 +68,7 @@ class Receipts:
     async def check_may_mark(self, user_id: str, room_id: str, event_id: str) -> tuple[LiveRoom, StoredEvent]:
         """The room and the event. Raises Forbidden for people outside the room, NotFound for events not of it."""
         room = await self._rooms.find(room_id)
-        if room is None or room.membership(user_id) != "join":
+        if room is None or not room.may_be_joined(user_id):
             raise NotInRoom()
         target = await self._find(room, event_id)
         if target is None:

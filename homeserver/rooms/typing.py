@@ -45,7 +45,7 @@ class Typing:
     async def set_typing(self, user_id: str, room_id: str, *, typing: bool, timeout_ms: int | None = None) -> None:
         """`user_id` types, for at most `timeout_ms`, or stopped. Raises Forbidden for people outside the room."""
         room = await self._rooms.find(room_id)
-        if room is None or room.membership(user_id) != "join":
+        if room is None or not room.may_be_joined(user_id):
             raise NotInRoom()
         if not typing:
             self.stop(user_id, room_id)

@@ -9,10 +9,12 @@ from urllib.parse import quote
 
 import pytest
 
+from federation.partial_state import CompletionCounts, Progress
 from homeserver.rooms.live_room import MEMBER
 from homeserver.rooms.pipeline import Draft
 from homeserver.storage.database import Database
 from tests.federation.big_rooms import MEMBERS, Gate, big_room, crowd, is_partial, same_rooms, until, until_whole
+from tests.support.clock import FakeClock
 from tests.support.databases import open_in_memory
 from tests.support.federation import FederatedServer, Network, open_federated, settle
 
@@ -372,3 +374,35 @@ async def test_sliding_sync_tells_of_the_room_as_its_client_loads_members(
     assert told["joined_count"] == MEMBERS + 2
     told = (await ask("eager", "*", pos=eager["pos"]))["rooms"][room_id]
     assert len([event for event in told["required_state"] if event["type"] == MEMBER]) == MEMBERS + 2
+
+
+async def test_who_types_and_reads_is_told_while_members_are_on_their_way(
+    gate: Gate, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, room_id = await big_room(one)
+    bob = await two.register("bob")
+    await bob.post(f"/join/{room_id}", {}, via="one.test")
+    said = await bob.say(room_id, "anybody there?")
+    await settle(one, two)
+    await alice.put(f"/rooms/{room_id}/typing/{alice.user_id}", {"typing": True, "timeout": 30000})
+    await alice.post(f"/rooms/{room_id}/receipt/m.read/{said}", {})
+    await settle(one, two)
+    section = (await bob.get("/sync", filter=LAZY))["rooms"]["join"][room_id]
+    told = {event["type"]: event["content"] for event in section["ephemeral"]["events"]}
+    assert told["m.typing"] == {"user_ids": [alice.user_id]}
+    assert alice.user_id in told["m.receipt"][said]["m.read"]
+    gate.open()
+    await until_whole(two, room_id)
+
+
+async def test_log_says_now_and_then_how_far_a_state_is(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "federation.partial_state")
+    clock = FakeClock()
+    progress = Progress("!big:one.test", clock, CompletionCounts())
+    progress.begin("checked", 10_000)
+    for _ in range(40):
+        progress.more(250)
+        await clock.advance(1)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "!big:one.test: 2750 of 10000 events of its state are checked"
+    assert len(lines) == 3

@@ -16,8 +16,8 @@ from homeserver.protocol.authorization import NotAuthorized, auth_keys_of, check
 from homeserver.protocol.events import Event
 from homeserver.rooms.branches import Branches
 from homeserver.rooms.live_room import Head, LiveRoom, heads_after
+from homeserver.rooms.received_alone import CREATE, POWER_LEVELS
 from homeserver.rooms.received_runs import MAX_HEADS
-from homeserver.rooms.receiving import CREATE, POWER_LEVELS
 from homeserver.storage.events import ACCEPTED, REJECTED, SOFT_FAILED, WITHOUT_A_PLACE, EventStore, StoredEvent
 from homeserver.storage.rooms import StateKey
 

@@ -435,6 +435,8 @@ class FederationSender:
         except Exception:
             _log.exception("sending to %s failed; trying again", name)
             pause = 10 * AGAIN_MS
+            with contextlib.suppress(Unavailable):
+                await self._note_failure(name)  # whatever it is, it is not tried for ever
         finally:
             if not self._stopped:
                 self._turns.done(name)

@@ -14,11 +14,11 @@ async def look_up_services(name: str) -> list[ServiceRecord]:
     from twisted.names import client, dns
     from twisted.names.error import DNSQueryTimeoutError, DomainError, ResolverError
 
-    looking: Any = client.lookupService(name, timeout=(2, 4))  # type: ignore[no-untyped-call]
     try:
+        looking: Any = client.lookupService(name, timeout=(2, 4))  # type: ignore[no-untyped-call]
         answers, _, _ = await looking.asFuture(asyncio.get_running_loop())
-    except (DNSLookupError, DNSQueryTimeoutError, DomainError, ResolverError, OSError):
-        return []
+    except (DNSLookupError, DNSQueryTimeoutError, DomainError, ResolverError, OSError, UnicodeError):
+        return []  # a part of a name may also be too long for DNS, or empty
     return [
         ServiceRecord(str(answer.payload.target), answer.payload.port, answer.payload.priority, answer.payload.weight)
         for answer in answers

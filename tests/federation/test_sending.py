@@ -376,6 +376,22 @@ async def test_a_server_that_refuses_us_is_asked_ever_less_often(scene: Scene) -
     assert 4 <= len([asked for asked in scene.liar.asked if "/send/" in asked.target]) <= 10
 
 
+async def test_whatever_goes_wrong_is_not_tried_for_ever(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(scene.one.federation.client, "request", broken)
+    await scene.alice.say(scene.room_id, "kept")
+    await settle(scene.one)
+    await scene.one.clock.advance(HOUR)
+    assert 4 <= len([line for line in caplog.records if "trying again" in line.message]) <= 12
+    monkeypatch.undo()
+    await scene.one.clock.advance(HOUR)
+    assert messages(scene.liar)[-1] == "kept"
+
+
 # ---- EDUs
 
 

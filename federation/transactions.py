@@ -39,6 +39,8 @@ ANSWERS_KEPT_MS: Final = 24 * 3600 * 1000
 TRIES_MAX: Final = 8
 TRIES_KEPT: Final = 10_000
 
+NAMES: Final = ("room_id", "event_id", "sender", "type", "state_key")
+
 EduHandler = Callable[[str, Any], Awaitable[None]]
 """Takes the origin and the content of an EDU. Whatever it raises as MatrixError drops the EDU."""
 
@@ -145,6 +147,8 @@ class Transactions:
         room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
         if not isinstance(room_id, str):
             raise BadJson("The event names no room")  # a v12 create event comes with a join, never alone
+        if any("\0" in name for name in map(pdu.get, NAMES) if isinstance(name, str)):
+            raise BadJson("The event has U+0000 in a name, which cannot even be looked for")
         room = await self._rooms.live.find(room_id)
         if room is None or not takes_part(room, self._own_name):
             if await self._take_removal(origin, pdu):

@@ -106,9 +106,13 @@ class QueriesApi:
         if not isinstance(wanted, dict):
             raise BadJson("'one_time_keys' must be an object")
         asked = {
-            user_id: {device: kind for device, kind in devices.items() if isinstance(kind, str)}
+            user_id: {
+                device: kind
+                for device, kind in devices.items()
+                if isinstance(kind, str) and "\0" not in device + kind  # which PostgreSQL refuses to look for
+            }
             for user_id, devices in wanted.items()
-            if domain_of(user_id) == self._own_name and isinstance(devices, dict)
+            if domain_of(user_id) == self._own_name and isinstance(devices, dict) and "\0" not in user_id
         }
         return {"one_time_keys": await self._encryption.one_time_keys.claim_local(asked)}
 

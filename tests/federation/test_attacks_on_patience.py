@@ -27,17 +27,28 @@ async def test_B30_dead_servers_are_asked_rarely_and_hold_nobody_up(network: Net
     await scene.good_event_arrives()
 
 
-async def test_B21_what_is_only_an_outlier_is_told_to_nobody(scene: Scene) -> None:
+async def test_B21_what_is_only_an_outlier_is_told_to_nobody_but_as_part_of_the_state(scene: Scene) -> None:
+    """State that events name is kept without a place. Servers in the room are told of it, as they are in answers to
+    `/state`; strangers and clients are not, and of what was rejected nobody is."""
     hidden = scene.liar.event(scene.room, "m.room.member", {"membership": "join", "n": 1}, state_key=scene.liar.user)
-    auth = [scene.room.state["m.room.create", ""], scene.room.state["m.room.power_levels", ""], hidden]
-    lie = scene.liar.event(scene.room, auth=auth)
-    scene.liar.answers = {"/event_auth/": (200, {"auth_chain": [hidden.pdu]})}
-    await scene.liar.send(scene.one, lie)
-    rows = await scene.one.homeserver.db.fetch_all("SELECT event_id FROM events")
-    assert hidden.event_id in {row[0] for row in rows}
-    assert hidden.event_id not in await scene.shown()
-    answer = await scene.liar.request(scene.one, "GET", f"{V1}/event/{hidden.event_id.replace('$', '%24')}")
-    assert answer.status == 404
+    rejected = scene.liar.event(scene.room, "m.room.power_levels", {"users": {scene.liar.user: 100}}, state_key="")
+    foundation = [scene.room.state["m.room.create", ""], scene.room.state["m.room.power_levels", ""]]
+    lies = [
+        scene.liar.event(scene.room, auth=[*foundation, hidden]),
+        scene.liar.event(scene.room, auth=[foundation[0], rejected, scene.room.last]),
+    ]
+    scene.liar.answers = {"/event_auth/": (200, {"auth_chain": [hidden.pdu, rejected.pdu]})}
+    await scene.liar.send(scene.one, *lies)
+    rows = await scene.one.homeserver.db.fetch_all("SELECT event_id FROM events WHERE status IN (3, 4)")
+    assert {hidden.event_id, rejected.event_id} <= {row[0] for row in rows}
+    stranger = Liar(scene.network, "stranger.test")
+    for event, told in ((hidden, 200), (rejected, 404)):
+        target = f"{V1}/event/{event.event_id.replace('$', '%24')}"
+        assert (await scene.liar.request(scene.one, "GET", target)).status == told
+        assert (await stranger.request(scene.one, "GET", target)).status in (403, 404)
+        assert event.event_id not in await scene.shown()
+    path = f"/rooms/{scene.room_id}/event/{rejected.event_id}"
+    assert (await scene.alice.request("GET", path)).status == 404
     await scene.good_event_arrives()
 
 

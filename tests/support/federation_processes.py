@@ -16,7 +16,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from tests.end_to_end.cutting_proxy import CuttingProxy
-from tests.support.certificates import Authority
+from tests.support.authority import Authority
 from tests.support.halfdoor_process import halfdoor
 from tests.support.server_process import Account, ServerProcess, free_port
 from tests.support.synapse import synapse
@@ -118,7 +118,7 @@ def federation(directory: Path) -> Iterator[Federation]:
         wires = stack.enter_context(Wires())
         ports = {name: free_port() for name in HOSTS}
         proxies = {name: wires.to(ports[name], ADDRESSES.get(host, host)) for name, host in HOSTS.items()}
-        certificates = {name: authority.certify(host) for name, host in HOSTS.items()}
+        certificates = {name: authority.certificate(host) for name, host in HOSTS.items()}
         names = {name: f"{host}:{proxies[name].port}" for name, host in HOSTS.items()}
         folders = {name: directory / name for name in HOSTS}
         for folder in folders.values():
@@ -156,7 +156,7 @@ def _halfdoor(
             "outbound": {"allowed_networks": LOOPBACK},
         },
     )
-    server.environment = {**server.environment, "SSL_CERT_FILE": str(authority.certificate_file)}
+    server.environment = {**server.environment, "SSL_CERT_FILE": str(authority.file)}
     return server
 
 
@@ -177,7 +177,7 @@ def _synapse(
             "listeners": [listener(client_port, "client", tls=False), listener(port, "federation", tls=True)],
             "tls_certificate_path": str(certificate[0]),
             "tls_private_key_path": str(certificate[1]),
-            "federation_custom_ca_list": [str(authority.certificate_file)],
+            "federation_custom_ca_list": [str(authority.file)],
             "federation_domain_whitelist": None,
             "allow_public_rooms_over_federation": True,
             "ip_range_blacklist": [],

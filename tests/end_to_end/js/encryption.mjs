@@ -59,6 +59,13 @@ async function holds(condition, what, seconds = 90) {
     }
 }
 
+/** What a promise gives, which may take so long; says what it was that did not come. */
+function within(promise, what, seconds = 90) {
+    let timer;
+    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`not in ${seconds} s: ${what}`)), seconds * 1000)));
+    return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 /** What a device reads of the room: the text of an event once it is decrypted. */
 async function reads(made, room, eventId) {
     const there = await seen(made, room);
@@ -81,9 +88,9 @@ async function compareEmoji(one, other, ask) {
     const received = until(other, CryptoEvent.VerificationRequestReceived);
     const asked = await ask();
     const [request] = await received;
-    await request.accept();
+    await within(request.accept(), "a verification is accepted");
     await phase(asked, VerificationPhase.Ready);
-    const verifier = await asked.startVerification(SAS);
+    const verifier = await within(asked.startVerification(SAS), "a verification is started");
     const mine = shows(verifier);
     const done = verifier.verify();
     await phase(request, VerificationPhase.Started);
@@ -91,8 +98,9 @@ async function compareEmoji(one, other, ask) {
     const alsoDone = request.verifier.verify();
     const [here, there] = await Promise.all([mine, theirs]);
     const same = JSON.stringify(here.sas.emoji) === JSON.stringify(there.sas.emoji);
-    await Promise.all([here.confirm(), there.confirm()]);
-    await Promise.all([done, alsoDone]);
+    await within(Promise.all([here.confirm(), there.confirm()]), "both agree");
+    await within(done, "the first is done");
+    await within(alsoDone, "the other one is done");
     return same && here.sas.emoji.length === 7;
 }
 

@@ -22,6 +22,7 @@ def simulate(seeds: str, *options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(600)
 def test_rooms_are_the_same_everywhere_after_any_weather() -> None:
     simulate("0:30", "--twice", "2")
 

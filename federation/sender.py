@@ -275,9 +275,23 @@ class FederationSender:
         the room that are ours."""
         name = domain_of(join.state_key or "")
         if name != self._own_name and join.content.get("membership") == "join" and name in self._audiences.of(room):
-            ends = {head.event_id for head in room.extremities}
-            for stored in list(room.timeline):
-                if stored.event_id in ends and domain_of(stored.event.sender) == self._own_name:
+            task = asyncio.create_task(self._tell_ends(room, name), name=f"ends of a room to {name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _tell_ends(self, room: LiveRoom, name: str) -> None:
+        ends = [head.event_id for head in room.extremities]
+        try:
+            found = await self._rooms.events.find_events(room.room_id, room.version, ends)
+        except Unavailable as error:
+            _log.warning("%s is not told of the ends of a room: %s", name, error)
+            return
+        for stored in found:
+            if domain_of(stored.event.sender) == self._own_name:
+                if name in self._behind:
+                    self._farewells.append((name, room.room_id, stored.position))
+                    self._flush_later()
+                else:
                     self._queue_for([name], room, stored)
 
     def pass_on(self, stored: StoredEvent, origin: str) -> None:
@@ -469,7 +483,7 @@ class FederationSender:
     async def _send_missed(self, name: str, since: int) -> None:
         """One part of what a server missed. With the last one its queue is opened again."""
         batch, goal = self._batches.get(name, PDUS_MAX), self._place
-        await self._flush()
+        await self._write_newest()
         part = await self._catching_up.part(name, since, goal, batch)
         is_last = part.is_last and self._skipped.get(name, 0) <= goal
         if is_last:
@@ -579,6 +593,30 @@ class FederationSender:
             _log.warning("how far other servers were told is written later: %s", error)
             self._flush_later()
 
+    async def _write_newest(self) -> None:
+        """Only what catching up reads."""
+        async with self._flushing:
+            newest, farewells = self._newest, self._farewells
+            self._newest, self._farewells = {}, []
+            if not newest and not farewells:
+                return
+
+            async def job(txn: Transaction) -> None:
+                self._add_newest(txn, newest, farewells)
+
+            try:
+                await self._db.write(job)
+            except BaseException:
+                self._newest = {**newest, **self._newest}
+                self._farewells += farewells
+                raise
+
+    def _add_newest(self, txn: Transaction, newest: dict[str, int], farewells: list[tuple[str, str, int]]) -> None:
+        for room_id, position in newest.items():
+            self._store.set_own_newest(txn, room_id, position)
+        for name, room_id, position in farewells:
+            self._store.add_farewell(txn, name, room_id, position)
+
     async def _flush(self, *, everything: bool = False) -> None:
         """Write how far everybody was told: one place for all that keep up, a row for each that does not."""
         async with self._flushing:
@@ -596,10 +634,7 @@ class FederationSender:
                     farewells += [(name, one[1], one[0]) for one in queue.events if self._is_farewell(name, one)]
 
             async def job(txn: Transaction) -> None:
-                for room_id, position in newest.items():
-                    self._store.set_own_newest(txn, room_id, position)
-                for name, room_id, position in farewells:
-                    self._store.add_farewell(txn, name, room_id, position)
+                self._add_newest(txn, newest, farewells)
                 for name, (position, is_behind) in rows.items():
                     self._store.set_told(txn, name, position, is_behind=is_behind)
                 self._store.set_place(txn, PLACE, place)

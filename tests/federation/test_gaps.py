@@ -163,6 +163,7 @@ async def test_history_of_before_the_join_is_no_part_of_a_gap(
     three = await open_federated(network, "three.test")
     alice, bob, carol = await one.register("alice"), await two.register("bob"), await three.register("carol")
     room_id = await shared_room(alice, carol)
+    await two.federation.keyring.prepare("three.test", three.federation.keyring._own_keys)
     await settle(one, three)
     network.lost = lambda origin, request: "three.test" in (origin, request.url.split("/")[2])
     await carol.say(room_id, "on the other side")

@@ -76,11 +76,11 @@ class IncomingEdus:
                 _own(origin, user_id)
                 said = _object(receipt)
                 event_ids, data = said.get("event_ids"), _object(said.get("data", {}))
-                thread = data.get("thread_id")
-                if isinstance(event_ids, list) and event_ids and isinstance(event_ids[0], str):
+                read = _name(event_ids[0]) if isinstance(event_ids, list) and event_ids else None
+                if read is not None:
                     try:
                         await self._rooms.receipts.set_receipt(
-                            user_id, room_id, READ, event_ids[0], thread if isinstance(thread, str) else None
+                            user_id, room_id, READ, read, _name(data.get("thread_id"))
                         )
                     except Unavailable:
                         raise
@@ -125,6 +125,11 @@ def _own(origin: str, user_id: Any) -> str:
     if not isinstance(user_id, str) or not is_user_id(user_id) or domain_of(user_id) != origin:
         raise Forbidden("Servers speak for their own users only")
     return user_id
+
+
+def _name(value: Any) -> str | None:
+    """An identifier, of a length that those have, and of characters that every database keeps."""
+    return value if isinstance(value, str) and len(value) <= 255 and "\0" not in value else None
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0:300", help="A:B is A to B-1; several such, or single ones, with commas")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
+    parser.add_argument("--long", action="store_true", help="runs in which users do more")
     parser.add_argument("--twice", type=int, default=0, help="run so many of them twice, which must go the same way")
     parser.add_argument("--digests", action="store_true", help="print of each seed what its trace comes to")
     parser.add_argument("--log", metavar="LEVEL", help="print what the servers log, from this level on")
@@ -40,8 +41,8 @@ def main() -> int:
 
     for number, seed in enumerate(seeds):
         try:
-            world = run(seed, see, is_loud=options.trace)
-            if number < options.twice and run(seed).digest != world.digest:
+            world = run(seed, see, is_loud=options.trace, is_long=options.long)
+            if number < options.twice and run(seed, is_long=options.long).digest != world.digest:
                 raise Failed(f"seed {seed} goes another way when it is run again")
         except Failed as error:
             failed.append(seed)

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.simulation.found import FOUND
+from tests.simulation.found import FOUND, FOUND_LONG
 
 
 def simulate(seeds: str, *options: str) -> str:
@@ -36,6 +36,7 @@ def test_rooms_are_the_same_everywhere_after_much_weather() -> None:
 @pytest.mark.end_to_end
 def test_what_failed_once_does_not_fail_again() -> None:
     simulate(",".join(str(seed) for seed in FOUND))
+    simulate(",".join(str(seed) for seed in FOUND_LONG), "--long")
 
 
 @pytest.mark.end_to_end

@@ -72,6 +72,8 @@ class World:
     counts: dict[str, int] = field(default_factory=dict)
     is_stormy: bool = False
     is_loud: bool = False
+    acts: tuple[int, int] = (2, 8)
+    """How much each user does."""
 
     def say(self, line: str) -> None:
         self.trace.append(f"{self.loop.time():.3f} {line}")
@@ -166,7 +168,7 @@ class World:
         users = [(server, user) for server in self.servers.values() for user in server.tokens]
         pace = chance.choice((0.02, 0.5, 5.0, 60.0))
         actors = [Actor(self, server, user, pace) for server, user in users]
-        acting = [asyncio.ensure_future(actor.run(chance.randint(2, 8))) for actor in actors]
+        acting = [asyncio.ensure_future(actor.run(chance.randint(*self.acts))) for actor in actors]
         troubles = [asyncio.ensure_future(self._divide(pace)), asyncio.ensure_future(self._crash(pace))]
         await asyncio.gather(*acting)
         self.is_stormy = False
@@ -261,7 +263,9 @@ class _Complaints(logging.Handler):
         self._complaints.append(text)
 
 
-def run(seed: int, see: Callable[[World], None] | None = None, *, is_loud: bool = False) -> World:
+def run(
+    seed: int, see: Callable[[World], None] | None = None, *, is_loud: bool = False, is_long: bool = False
+) -> World:
     """Run a seed. Raises Failed. `see` is called at the end, however it ends; `is_loud`: print the trace as it goes."""
 
     def main(folder: Path) -> Coroutine[Any, Any, World]:
@@ -270,6 +274,8 @@ def run(seed: int, see: Callable[[World], None] | None = None, *, is_loud: bool 
             assert isinstance(loop, VirtualLoop)
             world = World(seed, loop, random.Random(seed), None)  # type: ignore[arg-type]
             world.is_loud = is_loud
+            if is_long:
+                world.acts = (3, 12)
             world.network = SimulatedNetwork(world.chance_of("network"), world.say)
             complaints = _Complaints(loop.complaints)
             logging.getLogger().addHandler(complaints)

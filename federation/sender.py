@@ -257,7 +257,9 @@ class FederationSender:
     def _queue_event(self, room: LiveRoom, stored: StoredEvent) -> None:
         event = stored.event
         if domain_of(event.sender) != self._own_name or event.type == DUMMY:
-            if event.type == "m.room.member" and len(room.extremities) > 1:
+            if event.type == "m.room.member" and not room.has_server(self._own_name):
+                self._note_last_words(room)
+            elif event.type == "m.room.member" and len(room.extremities) > 1:
                 self._tell_newcomer(room, event)
             return
         names: Collection[str] = self._audiences.of(room)
@@ -269,6 +271,13 @@ class FederationSender:
             return
         self._newest[room.room_id] = stored.position
         self._queue_for(names, room, stored)
+
+    def _note_last_words(self, room: LiveRoom) -> None:
+        """This server is out of the room: what is on its way from there is the last that the others hear."""
+        for queue in self._queues.values():
+            self._last_words.update((at, None) for at, room_id, _ in queue.events if room_id == room.room_id)
+        while len(self._last_words) > LAST_WORDS_MAX:
+            self._last_words.pop(next(iter(self._last_words)))
 
     def _tell_newcomer(self, room: LiveRoom, join: Event) -> None:
         """Whoever came into the room by another server while we said something has not been told of that: those ends of
@@ -304,8 +313,7 @@ class FederationSender:
     def _queue_for(self, names: Iterable[str], room: LiveRoom, stored: StoredEvent) -> None:
         item = (stored.position, room.room_id, stored.event.pdu)
         if not room.has_server(self._own_name) and _is_about(stored.event.pdu, self._own_name):
-            if len(self._last_words) >= LAST_WORDS_MAX:
-                self._last_words.pop(next(iter(self._last_words)))
+            self._note_last_words(room)
             self._last_words[stored.position] = None
         for name in names:
             if name in self._behind:

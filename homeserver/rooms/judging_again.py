@@ -172,7 +172,7 @@ class JudgingAgain:
         grown = event.state_key is None and len(event.prev_events) == 1 and len(others) == len(self.heads) - 1
         heads = heads_after(self.heads, event)
         after = self._after[event.event_id]
-        if len(heads) > MAX_HEADS and len(heads) > len(self.heads):  # as in `Receiver._resolve`
+        if len(heads) > MAX_HEADS and len(heads) > len(self.heads):  # as in `received_alone.py`
             return JudgedAgain(stored, ACCEPTED, before, follows and self.current == after, replaces)
         self.heads = heads
         if not others:

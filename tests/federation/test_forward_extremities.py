@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -96,9 +97,9 @@ async def test_A12_branches_of_state_beyond_the_bound_wait_until_something_stand
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where nobody can merge: all ends that there are stay, and a further branch changes nothing."""
-    monkeypatch.setattr("homeserver.rooms.receiving.MAX_HEADS", 4)
-    monkeypatch.setattr("homeserver.rooms.received_runs.MAX_HEADS", 4)
-    monkeypatch.setattr("homeserver.rooms.received_branches.MAX_HEADS", 4)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("homeserver.rooms.") and hasattr(module, "MAX_HEADS"):
+            monkeypatch.setattr(module, "MAX_HEADS", 4)
     await branches(scene, 4)
     room = await room_of(scene)
     heads, state = {head.event_id for head in room.extremities}, dict(room.state_ids)

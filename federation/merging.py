@@ -6,9 +6,9 @@ other homeservers do; from twenty ends on, at once. The event itself is told to 
 servers ask for it when the next event names it. Where no local user may write, somebody joins once more, which every
 member may.
 
-What a hostile server makes of branches meanwhile is bounded in `rooms/received_alone.py`: beyond fifty ends a new branch is stored
-and shown, and is no end that counts until an event stands on it together with others. No end is ever dropped for a
-newer one: whoever makes many cannot push the others out.
+What a hostile server makes of branches meanwhile is bounded in `rooms/received_alone.py`: beyond fifty ends a new
+branch is stored and shown, and is no end that counts until an event stands on it together with others. No end is ever
+dropped for a newer one: whoever makes many cannot push the others out.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ async def test_B30_real_servers_half_of_them_dead(crowd: Crowd, reactor: Any) ->
         for number in range(4):
             cpu, began = time.process_time(), time.time()
             await alice.say(room_id, f"{number}")
-            await until(lambda number=number: crowd.heard(f"{number}").keys() == crowd.living)  # type: ignore[misc]
+            await until(lambda number=number: crowd.heard(f"{number}").keys() == crowd.living)
             most = max(most, open_descriptors() - descriptors)
             slowest = max(crowd.heard(f"{number}").values()) - began
             sys.stdout.write(

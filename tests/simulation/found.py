@@ -17,6 +17,7 @@ FOUND: Final[dict[int, str]] = {
     3187: "a server that came in while others spoke was not told of that",
     3298: "the same, with a restart between",
     3345: "the same",
+    3527: "what a server had said when it was put out of a room was told to nobody",
 }
 
 FOUND_LONG: Final[dict[int, str]] = {

@@ -101,7 +101,7 @@ class Person:
 
     def newest(self, room_id: str) -> list[str]:
         """The ids of the newest events, newest first."""
-        page = self.ok("GET", f"/rooms/{quote(room_id)}/messages", dir="b", limit=100)
+        page = self.ok("GET", f"/rooms/{quote(room_id)}/messages", dir="b", limit=40)
         return [event["event_id"] for event in page["chunk"]]
 
     def timeline(self, room_id: str, *, page: int = 100, at_least: int = 0) -> list[dict[str, Any]]:
@@ -186,7 +186,7 @@ def eventually(check: Callable[[], Found | None]) -> Found:
     until = time.monotonic() + PATIENCE_SECONDS
     while not (found := check()):
         assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.1)  # another process has no clock that could be moved
+        time.sleep(0.2)  # another process has no clock that could be moved
     return found
 
 

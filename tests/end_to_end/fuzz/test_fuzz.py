@@ -55,4 +55,4 @@ async def test_D06_no_request_of_another_server_makes_ours_fail_hang_or_disagree
     assert not missed, f"never asked: {missed}"
     assert len(table) >= len(requests_of_the_specification("server-server")) - 1
     successful = {name for name, statuses in report.statuses.items() if any(status < 400 for status in statuses)}
-    assert len(successful) > len(table) * 3 // 4, "the requests do not get past the door any more"
+    assert len(successful) > len(table) // 2, "the requests do not get past the door any more"

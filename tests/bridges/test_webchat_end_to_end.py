@@ -98,9 +98,7 @@ async def test_W33_a_bridge_process_that_is_killed_again_and_again_loses_and_dou
                 if not number % 2:
                     await process.kill()
                 await process.start()
-            await page.wait_for(
-                f"{ROOT}.querySelectorAll('.said .m').length === {len(visitor) + len(staff)}"
-            )
+            await page.wait_for(f"{ROOT}.querySelectorAll('.said .m').length === {len(visitor) + len(staff)}")
             texts = "[...%s.querySelectorAll('.said .m%s .t')].map(e => e.textContent)"
             assert await page.evaluate(texts % (ROOT, ".v")) == visitor
             assert await page.evaluate(texts % (ROOT, ":not(.v)")) == staff

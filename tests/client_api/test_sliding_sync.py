@@ -149,6 +149,22 @@ async def test_connections_survive_a_restart_of_the_server(database: Database) -
     await again.homeserver.close()
 
 
+async def test_a_room_that_is_merely_looked_at_after_a_restart_is_no_news(database: Database) -> None:
+    server = open_server(database)
+    alice = await server.register("alice")
+    quiet, lively = await alice.create_room(), await alice.create_room()
+    first = await slide(alice, lists(ranges=[[0, 9]]))
+    await alice.say(lively, "news")
+    await server.homeserver.close()
+    alice.server = again = open_server(database)
+    assert (await alice.get(f"/_matrix/client/v3/rooms/{quiet}/joined_members"))["joined"].keys() == {alice.user_id}
+    second = await slide(alice, lists(ranges=[[0, 9]]), first["pos"])
+    assert second["rooms"].keys() == {lively}
+    fresh = await slide(alice, {"conn_id": "other", **lists(ranges=[[0, 0]])})
+    assert fresh["rooms"].keys() == {lively}
+    await again.homeserver.close()
+
+
 async def test_a_device_has_a_bounded_number_of_connections(whole_server: Server) -> None:
     alice = await whole_server.register("alice")
     store = SlidingSyncStore(whole_server.homeserver.db)

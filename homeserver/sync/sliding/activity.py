@@ -63,8 +63,9 @@ class RoomActivity:
             found = await self._store.newest_positions(missing)
             for room_id in missing:
                 live = self._rooms.peek(room_id)
-                position = found.get(room_id, 0) if live is None else max(live.last_position, found.get(room_id, 0))
-                position = found[room_id] = max(position, self._newest.get(room_id, 0))
+                # Not its `last_position`: when a room is loaded, that is the end of the stream.
+                in_memory = live.timeline[-1].position if live is not None and live.timeline else 0
+                position = found[room_id] = max(in_memory, found.get(room_id, 0), self._newest.get(room_id, 0))
                 if generation == self._generation:
                     self._newest[room_id] = position
             while len(self._newest) > max(REMEMBERED, len(room_ids)):

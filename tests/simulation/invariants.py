@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import domain_of
 from homeserver.protocol.room_versions import ROOM_VERSIONS
 from homeserver.storage.events import ACCEPTED, FOR_GOOD_REJECTED, WITHOUT_A_PLACE
 from tests.support.simulated_server import SimulatedServer
@@ -52,17 +53,50 @@ async def _views(world: World, room: Room) -> dict[str, View]:
 
 
 async def check_told(world: World) -> list[str]:
-    """Whoever is in a room has heard of everything that was acknowledged in it, before anybody says more."""
+    """Whoever is in a room has heard of everything that was acknowledged in it, before anybody says more; but for what
+    was said when they had just come in, by somebody who did not know that: nobody sends it to them, and they learn of
+    it from the next event."""
     problems: list[str] = []
     for room in world.rooms:
         views = await _views(world, room)
         inside = _inside(views)
+        graph = {event_id: event for name in inside for event_id, (_, event) in views[name].events.items()}
+        arrivals = {name: _arrivals(graph, name) for name in inside}
         for one in world.acknowledged:
             if one.room_id == room.room_id and one.server in inside and not _is_left_behind(world, one, views):
                 lacking = [name for name in inside if not _has(views[name], one.event_id)]
+                unaware = [name for name in lacking if not arrivals[name] <= _past(graph, {one.event_id})]
+                world.count("told by the next event", len(unaware))
+                lacking = [name for name in lacking if name not in unaware]
                 if lacking:
                     problems.append(f"{room.room_id}: {lacking} never heard of {one.event_id} ({one.what})")
     return problems
+
+
+def _arrivals(graph: dict[str, Event], name: str) -> set[str]:
+    """The joins by which a server came into the room while none of its users was there: as whoever let it in knew, or
+    as it knew itself, whose last words were on their way (what a server says while it is in stands on all of that)."""
+    own = {event_id: _past(graph, {event_id}) for event_id, each in graph.items() if domain_of(each.sender) == name}
+    found: set[str] = set()
+    for event_id in own:
+        if not _is_join(graph[event_id]):
+            continue
+        newest: dict[str | None, Event] = {}
+        for each in sorted((graph[one] for one in own[event_id] - {event_id} if one in graph), key=_depth):
+            if each.type == "m.room.member" and domain_of(each.state_key or "") == name:
+                newest[each.state_key] = each
+        is_first = not any(_is_join(each) for each in newest.values())
+        if is_first or any(one not in own[event_id] and event_id not in own[one] for one in own):
+            found.add(event_id)
+    return found
+
+
+def _depth(event: Event) -> int:
+    return event.depth
+
+
+def _is_join(event: Event) -> bool:
+    return event.type == "m.room.member" and event.content.get("membership") == "join"
 
 
 def _is_left_behind(world: World, one: Acknowledged, views: dict[str, View]) -> bool:

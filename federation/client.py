@@ -67,6 +67,13 @@ class RemoteRefused(RemoteFailed):
         return self
 
 
+def is_for_now(error: Exception) -> bool:
+    """Whether it was the moment that failed: another server was not reached, or could not answer just then."""
+    if isinstance(error, RemoteRefused):
+        return error.status >= 500 or error.status == 429
+    return isinstance(error, RemoteUnreachable)
+
+
 class FederationClient:
     """Asks other servers."""
 

@@ -14,6 +14,7 @@ from signedjson.types import SigningKey
 
 from federation.client import RemoteFailed, RemoteRefused, list_of
 from federation.events import EventChecks
+from federation.joins_under_way import JoinsUnderWay
 from federation.membership_events import MembershipEvents
 from federation.missing_events import MissingEvents
 from federation.partial_state import StateCompletion
@@ -55,6 +56,7 @@ class Joining:
         missing: MissingEvents,
         rooms: RoomServices,
         completion: StateCompletion,
+        under_way: JoinsUnderWay,
         clock: Clock,
         own_name: str,
         signing_key: SigningKey,
@@ -64,6 +66,7 @@ class Joining:
         self._missing = missing
         self._rooms = rooms
         self._completion = completion
+        self._under_way = under_way
         self._clock = clock
         self._own_name = own_name
         self._signing_key = signing_key
@@ -82,7 +85,8 @@ class Joining:
                 room = await self._rooms.live.find(room_id)
                 if room is not None and room.has_server(self._own_name) and room.partial is None:
                     return await self._rooms.memberships.join(user_id, room_id, content=content)
-                return await self._join_by_any(user_id, room_id, content, servers)
+                with self._under_way.joining(room_id):
+                    return await self._join_by_any(user_id, room_id, content, servers)
         finally:
             self._waiting[room_id] -= 1
             if not self._waiting[room_id]:

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from federation.client import STATE_BYTES, FederationClient, RemoteRefused, RemoteUnreachable, encoded, list_of
+from federation.client import STATE_BYTES, FederationClient, RemoteRefused, encoded, is_for_now, list_of
 from federation.events import EventChecks, in_order
 from homeserver.protocol.errors import BadJson, MatrixError, Unavailable
 from homeserver.protocol.events import Event
@@ -82,9 +82,9 @@ class MissingEvents:
                 await self._rooms.receiver.receive(event)
             except UnknownEvents:
                 await self._receive_unattached(origin, room, event)
-        except (RemoteUnreachable, Unavailable):
-            raise  # it is not the event that is bad
         except MatrixError as error:
+            if isinstance(error, Unavailable) or is_for_now(error):
+                raise  # it is not the event that is bad
             _log.info("An event of a gap in %s is left out: %s", room.room_id, error)
 
     async def _gap(self, origin: str, room: LiveRoom, event: Event) -> list[Event]:

@@ -27,6 +27,7 @@ from federation.edus import IncomingEdus
 from federation.events import EventChecks
 from federation.inviting import Inviting
 from federation.joining import Joining
+from federation.joins_under_way import JoinsUnderWay
 from federation.keyring import Keyring, Notary
 from federation.knocking import Knocking
 from federation.leaving import Leaving
@@ -255,12 +256,14 @@ def build_federation_services(
         own_name=own_name,
     )
     completion.add_metrics(homeserver.metrics)
+    under_way = JoinsUnderWay(clock)
     joining = Joining(
         events=events,
         checks=checks,
         missing=missing,
         rooms=rooms,
         completion=completion,
+        under_way=under_way,
         clock=clock,
         own_name=own_name,
         signing_key=signing_key,
@@ -274,6 +277,7 @@ def build_federation_services(
         rooms=rooms,
         checks=checks,
         missing=missing,
+        under_way=under_way,
         take_removal=inviting.receive_removal,
         own_name=own_name,
         edus=IncomingEdus(users, rooms, device_lists, presence, clock).handlers(),

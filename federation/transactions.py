@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import msgspec
 
-from federation.client import RemoteUnreachable
+from federation.client import is_for_now
 from federation.events import EventChecks
+from federation.joins_under_way import JoinsUnderWay
 from federation.missing_events import MissingEvents
 from homeserver.clock import Clock
 from homeserver.protocol.errors import BadJson, Forbidden, MatrixError, NotInRoom, Unavailable
@@ -59,6 +60,7 @@ class Transactions:
         rooms: RoomServices,
         checks: EventChecks,
         missing: MissingEvents,
+        under_way: JoinsUnderWay,
         take_removal: Callable[[str, Any], Awaitable[bool]],
         own_name: str,
         edus: Mapping[str, EduHandler],
@@ -69,6 +71,7 @@ class Transactions:
         self._rooms = rooms
         self._checks = checks
         self._missing = missing
+        self._under_way = under_way
         self._take_removal = take_removal
         self._own_name = own_name
         self._edus = edus
@@ -150,6 +153,8 @@ class Transactions:
         if any("\0" in name for name in map(pdu.get, NAMES) if isinstance(name, str)):
             raise BadJson("The event has U+0000 in a name, which cannot even be looked for")
         room = await self._rooms.live.find(room_id)
+        if (room is None or not takes_part(room, self._own_name)) and await self._under_way.has_ended(room_id):
+            room = await self._rooms.live.find(room_id)
         if room is None or not takes_part(room, self._own_name):
             if await self._take_removal(origin, pdu):
                 return None
@@ -184,7 +189,7 @@ class Transactions:
         times, what stands on events that the origin itself could not be asked for just now."""
         if isinstance(error, Unavailable):
             late.append(error)
-        elif isinstance(error, RemoteUnreachable):
+        elif is_for_now(error):
             tries = self._tries.pop(event_id, 0) + 1
             if tries < TRIES_MAX:
                 late.append(Unavailable("What an event stands on cannot be had just now"))

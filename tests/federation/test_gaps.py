@@ -8,9 +8,12 @@ from urllib.parse import quote
 
 import pytest
 
+from federation.joins_under_way import WAIT_SECONDS, JoinsUnderWay
+from homeserver.outbound.client import OutboundAnswer
 from homeserver.protocol.errors import Unavailable
 from homeserver.storage.events import SOFT_FAILED
 from tests.support.federation import FederatedServer, Network, open_federated, settle
+from tests.support.outbound import SentRequest
 from tests.support.server import User
 
 
@@ -184,3 +187,72 @@ async def test_history_of_before_the_join_is_no_part_of_a_gap(
     assert create.status not in (0, SOFT_FAILED), "it is kept for the state, and did not come anew"
     assert sorted(await bodies(bob, room_id)) == ["on the other side", "on this side", "together"]
     await three.close()
+
+
+async def test_what_happens_while_a_join_is_on_its_way_waits_for_it(
+    network: Network, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await alice.create_room(preset="public_chat", room_version="11")
+    carry, answered, may_go_on = network.carry, asyncio.Event(), asyncio.Event()
+
+    async def held(origin: str, request: SentRequest) -> OutboundAnswer:
+        answer = await carry(origin, request)
+        if "/send_join/" in request.url:
+            answered.set()
+            await may_go_on.wait()
+        return answer
+
+    network.carry = held  # type: ignore[method-assign]
+    joining = asyncio.create_task(bob.post(f"/join/{room_id}", {}, via="one.test"))
+    await answered.wait()
+    await alice.say(room_id, "welcome")
+    sent = [request for _, request in network.requests]
+    while not any("/send/" in request.url for request in sent[-5:]):
+        await asyncio.sleep(0)
+        sent = [request for _, request in network.requests]
+    may_go_on.set()
+    await joining
+    await settle(one, two)
+    assert await bodies(bob, room_id) == ["welcome"]
+
+
+async def test_a_join_that_takes_too_long_has_what_happens_sent_again(
+    network: Network, one: FederatedServer, two: FederatedServer
+) -> None:
+    under_way = JoinsUnderWay(two.clock)
+    with under_way.joining("!room:one.test"):
+        waiting = asyncio.create_task(under_way.has_ended("!room:one.test"))
+        await asyncio.sleep(0)
+        await two.clock.advance(WAIT_SECONDS)
+        with pytest.raises(Unavailable):
+            await waiting
+    assert not await under_way.has_ended("!room:one.test")
+
+
+async def test_a_server_that_cannot_answer_for_a_moment_is_asked_again(
+    network: Network, one: FederatedServer, two: FederatedServer
+) -> None:
+    alice, bob = await one.register("alice"), await two.register("bob")
+    room_id = await shared_room(alice, bob)
+    network.lost = lambda origin, request: True
+    carol = await one.register("carol")
+    await carol.join(room_id)
+    await carol.say(room_id, "hello")
+    await settle(one, two)
+    network.lost = lambda origin, request: False
+    carry = network.carry
+    refused: list[SentRequest] = []
+
+    async def busy(origin: str, request: SentRequest) -> OutboundAnswer:
+        if "/event_auth/" in request.url and not refused:
+            refused.append(request)
+            return OutboundAnswer(503, {}, b'{"errcode": "M_UNKNOWN", "error": "busy"}')
+        return await carry(origin, request)
+
+    network.carry = busy  # type: ignore[method-assign]
+    for _ in range(3):
+        await one.clock.advance(3600)
+        await settle(one, two)
+    assert refused
+    assert await bodies(bob, room_id) == ["hello"]

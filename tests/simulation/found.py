@@ -18,6 +18,8 @@ FOUND: Final[dict[int, str]] = {
     3298: "the same, with a restart between",
     3345: "the same",
     3527: "what a server had said when it was put out of a room was told to nobody",
+    10740: "an event was dropped because its server could not say just then what it stands on",
+    15387: "what others said before a join was answered was dropped",
 }
 
 FOUND_LONG: Final[dict[int, str]] = {

@@ -418,7 +418,7 @@ async def test_B26_fifty_large_events_are_taken_at_once_and_more_is_refused(scen
     assert set(map(str, (await scene.liar.send(scene.one, *large)).values())) == {"{}"}
     beyond = {"pdus": [], "edus": [{"edu_type": "x", "content": "x" * 14_000_000}]}
     assert (await scene.liar.request(scene.one, "PUT", f"{V1}/send/beyond", beyond)).status == 413
-    other = {"one_time_keys": {"x" * 2_000_000: {}}}
+    other: dict[str, Any] = {"one_time_keys": {"x" * 2_000_000: {}}}
     assert (await scene.liar.request(scene.one, "POST", f"{V1}/user/keys/claim", other)).status == 413
     await scene.good_event_arrives()
 
